@@ -1,0 +1,3 @@
+"""Every pytest call in this repository gets the notebook hooks."""
+
+pytest_plugins = ["tests.nbval_plugin"]
