@@ -1,0 +1,129 @@
+"""``python -m helpers fetch``: arguments, table, and exit status."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from .errors import AssetError
+from .paths import cache_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``fetch`` on ``parser``."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="assets (default: all that are needed)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="take the archives from this folder instead of downloading",
+    )
+    parser.add_argument("--list", action="store_true", help="show what there is")
+    parser.add_argument(
+        "--verify", action="store_true", help="hash what is installed, file by file"
+    )
+    parser.add_argument(
+        "--download-only",
+        type=Path,
+        metavar="DIR",
+        help="fill a folder with archives for --from, and install nothing",
+    )
+    parser.add_argument(
+        "--keep-archives",
+        action="store_true",
+        help="keep downloaded archives in data/cache/archives",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``fetch``; 0 if every asset asked for is in order, else 1 (2: wrong use)."""
+    if args.source and args.download_only:
+        print("--from and --download-only exclude each other.", file=sys.stderr)
+        return 2
+    try:
+        if args.list:
+            return _list(args.names)
+        if args.verify:
+            return _verify(args.names)
+        return _fetch(args)
+    except AssetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. The same command continues later.", file=sys.stderr)
+        return 130
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from .fetch import collect, fetch
+
+    if args.download_only:
+        report = collect(args.names, args.download_only)
+        done = "saved"
+    else:
+        report = fetch(args.names, source=args.source, keep_archives=args.keep_archives)
+        done = "installed"
+    for error in report.failed.values():
+        print(f"error: {error}", file=sys.stderr)
+    counts = f"{len(report.installed)} {done}, {len(report.already)} already there"
+    print(f"Assets: {counts}, {len(report.failed)} failed.")
+    return 1 if report.failed else 0
+
+
+def _verify(names: list[str]) -> int:
+    from .manifest import load_manifest, select
+    from .store import state, verify
+
+    root, broken = cache_root(), []
+    for asset in select(names, load_manifest()):
+        bad = verify(asset, root)
+        if bad:
+            broken.append(asset.id)
+            few = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
+            print(f"{asset.id:20}damaged: {few}")
+        else:
+            good = state(asset, root) == "installed"
+            print(f"{asset.id:20}{'in order' if good else 'not installed'}")
+    if broken:
+        print(f"Run: python -m helpers fetch {' '.join(broken)}")
+    return 1 if broken else 0
+
+
+def _list(names: list[str]) -> int:
+    from .manifest import load_manifest
+    from .manifest import select as select_assets
+    from .store import state
+
+    root, assets = cache_root(), load_manifest()
+    chosen = select_assets(names, assets) if names else list(assets.values())
+    heads = ["name", "size", "state", "licence", "precision"]
+    rows = [
+        [
+            asset.id,
+            f"{asset.size / 1e6:.1f} MB",
+            state(asset, root),
+            asset.licence,
+            asset.precision,
+        ]
+        for asset in chosen
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    print(_line(heads, widths))
+    for asset, row in zip(chosen, rows, strict=True):
+        print(_line(row, widths))
+        width = max(60, min(110, shutil.get_terminal_size().columns)) - 4
+        print(textwrap.indent(textwrap.fill(asset.origin, width), "    "))
+    print(f"In {root}; details: data/README.md")
+    return 0
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    """Cells padded to their widths, at least two spaces apart."""
+    padded = (f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
