@@ -1,0 +1,237 @@
+"""One file that holds a training run at an optimizer-step boundary.
+
+Tensors are stored as safetensors, everything else as JSON in the file's header, so
+reading a checkpoint never unpickles anything. A file is written under a temporary name,
+synced and renamed: after a crash the folder holds the old checkpoint or the new one.
+A checksum covers all of it, so a damaged file is refused and not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+__all__ = ["Checkpoint", "CheckpointMismatch", "join_optimizer", "load"]
+__all__ += ["raw_bytes", "save", "split_optimizer", "tidy"]
+
+FILE = "checkpoint.safetensors"
+_TEMPORARY = ".saving-"
+_FORMAT = 1
+
+
+class CheckpointMismatch(ValueError):
+    """A folder's checkpoint belongs to another run; the message lists differences."""
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on.
+
+    Attributes:
+        tensors: groups of named tensors ("model", "best", "optimizer").
+        values: everything else, as JSON can hold it (place, history, scheduler, …).
+        fingerprint: what must be the same when the run goes on.
+    """
+
+    tensors: dict[str, dict[str, torch.Tensor]]
+    values: dict[str, Any]
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+
+
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """A tensor's values as bytes, for hashing."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().data
+
+
+def split_optimizer(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """An optimizer's state as (tensors named "index.name", everything else)."""
+    state = optimizer.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for index, slots in state["state"].items():
+        for name, value in slots.items():
+            kind = tensors if isinstance(value, torch.Tensor) else numbers
+            kind[f"{index}.{name}"] = value
+    return tensors, {"numbers": numbers, "groups": state["param_groups"]}
+
+
+def join_optimizer(
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+) -> None:
+    """Put back what :func:`split_optimizer` took apart."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *values["numbers"].items()]:
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
+
+
+def _encode(value: Any) -> Any:
+    """A value as JSON can hold it; tuples and numbers as keys come back as they were.
+
+    Without that a scheduler's milestones {30: 1} would return as {"30": 1}, and the
+    learning rate would never drop.
+    """
+    if isinstance(value, tuple):
+        return {"__tuple__": [_encode(part) for part in value]}
+    if isinstance(value, list):
+        return [_encode(part) for part in value]
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {key: _encode(part) for key, part in value.items()}
+        return {"__pairs__": [[_encode(k), _encode(v)] for k, v in value.items()]}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise TypeError(
+        f"the optimizer or scheduler keeps {value!r}, a {type(value).__name__}, and a "
+        "checkpoint holds only tensors, numbers and text: train without folder=..., or "
+        "use plain numbers."
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if "__tuple__" in value:
+        return tuple(_decode(value["__tuple__"]))
+    if "__pairs__" in value:
+        return {k: v for k, v in _decode(value["__pairs__"])}
+    return {key: _decode(part) for key, part in value.items()}
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write ``folder/checkpoint.safetensors`` atomically.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the checkpoint that
+            was there before is untouched and no temporary file is left.
+    """
+    header = {
+        "format": _FORMAT,
+        "values": _encode(checkpoint.values),
+        "fingerprint": checkpoint.fingerprint,
+    }
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for group, named in checkpoint.tensors.items():
+        for name, tensor in named.items():
+            flat = tensor.detach().to("cpu").contiguous()
+            # safetensors refuses tensors that share memory, such as tied weights.
+            pointer = flat.untyped_storage().data_ptr()
+            tensors[f"{group}/{name}"] = flat.clone() if pointer in seen else flat
+            seen.add(pointer)
+    text = json.dumps(header)
+    metadata = {"course": text, "checksum": _checksum(text, tensors)}
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+        os.close(handle)
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / FILE)
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"the checkpoint was not written to {folder}: {error}. Make room there, or "
+            "give a folder that can be written; a checkpoint from before is intact, "
+            "and the same call continues from it."
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    total = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        kind = f"{name} {tuple(tensor.shape)} {tensor.dtype}"
+        total = zlib.crc32(raw_bytes(tensor), zlib.crc32(kind.encode(), total))
+    return f"{total:08x}"
+
+
+def tidy(folder: Path) -> None:
+    """Delete what a save that was killed half-way left behind."""
+    for leftover in folder.glob(f"{_TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def load(folder: Path) -> Checkpoint | None:
+    """Read a folder's checkpoint on the CPU; None when there is none.
+
+    Raises:
+        ValueError: the file is damaged or from an unknown version of the course.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    remedy = f"Delete {path.name} there, or pass resume=False to start again."
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"the checkpoint in {folder} is damaged ({error}). {remedy}"
+        ) from error
+    if "course" not in metadata:
+        raise ValueError(f"the checkpoint in {folder} is not one of fit's. {remedy}")
+    text = metadata["course"]
+    if metadata.get("checksum") != _checksum(text, tensors):
+        raise ValueError(
+            f"the checkpoint in {folder} is damaged: its checksum is wrong. {remedy}"
+        )
+    header = json.loads(text)
+    if header["format"] != _FORMAT:
+        raise ValueError(f"the checkpoint in {folder} has another format. {remedy}")
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        group, name = key.split("/", 1)
+        groups.setdefault(group, {})[name] = tensor
+    return Checkpoint(groups, _decode(header["values"]), header["fingerprint"])
+
+
+def compare(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a checkpoint whose run differs from this one.
+
+    Raises:
+        CheckpointMismatch: names every setting that differs, with both values.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    lines = []
+    for key in sorted({*found, *wanted}):
+        before, now = found.get(key), wanted.get(key)
+        if before != now:
+            lines.append(f"  {key}: {_difference(before, now)}")
+    if lines:
+        raise CheckpointMismatch(
+            f"the checkpoint in {folder} belongs to another run:\n"
+            + "\n".join(lines)
+            + "\nUse another folder for this run, or resume=False to start it afresh."
+        )
+
+
+def _difference(before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
+        shown = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in keys[:3]]
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        return "; ".join(shown) + more
+    return f"was {before}, is {now}"

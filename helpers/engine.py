@@ -1,0 +1,152 @@
+"""Where and how precisely a model runs, on Hugging Face Accelerate.
+
+Accelerate keeps one state for the whole process and patches the model it prepares; a
+notebook trains many models with many settings. :func:`engine` hides that: it starts
+from a clean state and leaves the model, and the memory, as it found them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from torch import nn
+
+from helpers import environment
+
+__all__ = ["Engine", "Precision", "engine", "resolve_precision"]
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+# What Accelerate writes on a model it prepares; left there, a later call with another
+# precision, or on several processes, would silently not be prepared.
+_PATCHED = ("forward", "_original_forward", "_is_accelerate_prepared")
+_ACCELERATE = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A prepared model and what runs it.
+
+    Attributes:
+        accelerator: Accelerate's object, for gathering, waiting and the fp16 scaler.
+        model: the model to call in training (wrapped on several processes).
+        precision: "fp32", "bf16" or "fp16".
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    precision: str
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        return self.accelerator.process_index
+
+    @property
+    def world(self) -> int:
+        return self.accelerator.num_processes
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """ "auto" becomes bf16 where a GPU computes in it, else fp32; the rest is checked.
+
+    Raises:
+        ValueError: an unknown name, or a precision that this device lacks.
+    """
+    if precision not in get_args(Precision):
+        known = ", ".join(map(repr, get_args(Precision)))
+        raise ValueError(f"precision={precision!r}: use one of {known}.")
+    cuda = device.type == "cuda"
+    if precision == "auto":
+        return "bf16" if cuda and torch.cuda.is_bf16_supported(False) else "fp32"
+    if precision == "fp16" and not cuda:
+        raise ValueError(
+            f"precision='fp16' needs a CUDA GPU, and this model runs on {device}: use "
+            "'auto' or 'fp32'."
+        )
+    if precision == "bf16" and cuda and not torch.cuda.is_bf16_supported(False):
+        name = torch.cuda.get_device_name(device)
+        raise ValueError(f"precision='bf16': {name} lacks it. Use 'fp16' or 'auto'.")
+    if precision == "bf16" and device.type == "cpu" and not _cpu_has_bf16():
+        raise ValueError(
+            "precision='bf16': this CPU has no bf16 units and would emulate them 5 to "
+            "75 times slower than fp32. Use 'auto' or 'fp32'."
+        )
+    return precision
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _check_one_device(model: nn.Module) -> None:
+    devices = {str(p.device) for p in model.parameters()}
+    if len(devices) > 1 or "meta" in devices:
+        raise ValueError(
+            f"the model's parameters lie on {', '.join(sorted(devices))}: put all of "
+            "them on one device with model.to(device) (from_pretrained: leave out "
+            "device_map)."
+        )
+
+
+def _accelerator(device: torch.device | str | None, precision: str) -> Accelerator:
+    # Another precision or device than the last fit's must not clash with its state.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    wanted = torch.device(device) if device is not None else None
+    if wanted is not None and wanted.type == "cuda" and torch.cuda.is_available():
+        torch.cuda.set_device(wanted)
+    # Accelerate joins several processes on the CPU only when it is told of the CPU.
+    on_cpu = (wanted or environment.device()).type == "cpu"
+    chosen = PartialState(cpu=on_cpu).device
+    if wanted is not None and chosen.type != wanted.type:
+        raise ValueError(f"device={str(wanted)!r}: this machine offers {chosen}.")
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked > 1 and PartialState().num_processes == 1:
+        raise ValueError(
+            f"this is one of {asked} processes, but on {chosen} they cannot work "
+            "together: pass device='cpu', or start a single process."
+        )
+    kind = _ACCELERATE[resolve_precision(precision, chosen)]
+    return Accelerator(cpu=on_cpu, mixed_precision=kind)
+
+
+@contextmanager
+def engine(
+    model: nn.Module,
+    *,
+    precision: str = "auto",
+    device: torch.device | str | None = None,
+    training: bool = False,
+) -> Iterator[Engine]:
+    """Prepare ``model`` for a training or an evaluation, and undo it at the end.
+
+    The model stays on the chosen device; its ``forward`` is the original again.
+
+    Raises:
+        ValueError: a device or precision that is not there, or a model spread over
+            several devices.
+    """
+    _check_one_device(model)
+    accelerator = _accelerator(device, precision)
+    chosen = resolve_precision(precision, accelerator.device)
+    own = vars(model)
+    before = {name: own[name] for name in _PATCHED if name in own}
+    try:
+        prepared = accelerator.prepare_model(model, evaluation_mode=not training)
+        yield Engine(accelerator, prepared, chosen)
+    finally:
+        for name in _PATCHED:
+            own.pop(name, None)
+        own.update(before)
+        # The process-wide state would keep the prepared model alive.
+        if accelerator.device.type != "cpu" or chosen != "fp32":
+            accelerator.free_memory()

@@ -1,0 +1,1 @@
+"""Programs that a notebook cannot be: they are started by a launcher."""

@@ -1,0 +1,191 @@
+"""The losses that several notebooks share; 03 and 07 build each by hand first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+__all__ = ["distillation", "info_nce", "l2_sp", "margin_contrastive", "mask_tokens"]
+
+IGNORED = -100
+"""The label that cross-entropy leaves out."""
+
+
+def margin_contrastive(
+    a: torch.Tensor, b: torch.Tensor, same: torch.Tensor, margin: float = 1.0
+) -> torch.Tensor:
+    """Margin loss on pairs, as published: both terms squared.
+
+    mean(y d^2 + (1 - y) max(0, m - d)^2) with d the Euclidean distance; Hadsell, Chopra
+    & LeCun 2006, without their factor 1/2. Taught in notebook 03.
+
+    Args:
+        a, b: (n, d) embeddings of the pairs' two sides.
+        same: (n,) 1 or True where the two should be close, else 0.
+        margin: distance beyond which unlike pairs no longer matter; positive.
+    """
+    if a.shape != b.shape or a.ndim != 2 or same.shape != a.shape[:1]:
+        raise ValueError(
+            f"a has shape {tuple(a.shape)}, b {tuple(b.shape)}, same "
+            f"{tuple(same.shape)}: they must be (n, d), (n, d) and (n,)."
+        )
+    if not margin > 0:
+        raise ValueError(f"margin={margin}: give a positive distance such as 1.0.")
+    distance = torch.linalg.vector_norm(a - b, dim=1)
+    y = same.to(distance.dtype)
+    apart = functional.relu(margin - distance)
+    return (y * distance**2 + (1 - y) * apart**2).mean()
+
+
+def info_nce(
+    a: torch.Tensor, b: torch.Tensor, temperature: float | torch.Tensor = 0.1
+) -> torch.Tensor:
+    """Symmetric InfoNCE: row i of ``a`` belongs to row i of ``b`` and to no other.
+
+    Cross-entropy over the cosine similarities of the batch divided by the temperature,
+    averaged over both directions; van den Oord et al. 2018 in the form of CLIP (Radford
+    et al. 2021). Taught in notebook 03; pairs of two towers in notebook 18.
+
+    Args:
+        a, b: (n, d) embeddings, n at least 2; they are normalised here.
+        temperature: positive number, or a tensor that learns.
+    """
+    if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
+        raise ValueError(
+            f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}: both must be (n, d) "
+            "with n of at least 2, since the other rows are the negatives."
+        )
+    value = torch.as_tensor(temperature).detach().item()
+    if not value > 0:
+        raise ValueError(f"temperature={value}: give a positive number.")
+    similarity = functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
+    scores = similarity / temperature
+    own = torch.arange(len(a), device=a.device)
+    forth = functional.cross_entropy(scores, own)
+    return (forth + functional.cross_entropy(scores.T, own)) / 2
+
+
+def mask_tokens(
+    tokens: torch.Tensor,
+    *,
+    mask_id: int,
+    vocab_size: int,
+    special: torch.Tensor,
+    share: float = 0.15,
+    generator: torch.Generator | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hide tokens for masked language modelling: (inputs, labels).
+
+    Of the chosen share, 80 % become the mask, 10 % a random token and 10 % stay, as in
+    BERT (Devlin et al. 2019, section 3.1). Taught in notebook 03.
+
+    Args:
+        tokens: (n, length) int64 token ids; not changed.
+        special: (n, length) bool, True where a token must not be chosen (padding,
+            beginning and end of a sentence).
+        share: probability of each other token to be chosen, in (0, 1].
+        generator: of the choice; torch's global one by default.
+
+    Returns:
+        The corrupted tokens, and labels that hold the original where a token was chosen
+        and -100, which cross-entropy leaves out, everywhere else.
+    """
+    if tokens.shape != special.shape:
+        raise ValueError(
+            f"tokens has shape {tuple(tokens.shape)} and special "
+            f"{tuple(special.shape)}: they must be equal."
+        )
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share}: give a probability in (0, 1], e.g. 0.15.")
+
+    def draw() -> torch.Tensor:
+        return torch.rand(tokens.shape, generator=generator, device=tokens.device)
+
+    chosen = (draw() < share) & ~special
+    labels = torch.where(chosen, tokens, IGNORED)
+    fate = draw()
+    others = torch.randint(
+        vocab_size, tokens.shape, generator=generator, device=tokens.device
+    )
+    inputs = torch.where(chosen & (fate < 0.8), mask_id, tokens)
+    return torch.where(chosen & (fate >= 0.9), others, inputs), labels
+
+
+def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Squared distance of the trainable parameters from where they started.
+
+    sum ||theta - theta_pre||^2, to be multiplied by lambda; Li, Grandvalet & Davoine
+    2018 (L2-SP). Taught in notebook 07. Parameters that ``start`` lacks, such as a new
+    head, are left out.
+
+    Args:
+        start: parameters by name, e.g. ``copy.deepcopy(model.state_dict())`` made
+            before training.
+
+    Raises:
+        ValueError: no trainable parameter is in ``start``, or a shape differs.
+    """
+    terms = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad or name not in start:
+            continue
+        if start[name].shape != parameter.shape:
+            raise ValueError(
+                f"{name} has shape {tuple(parameter.shape)} but "
+                f"{tuple(start[name].shape)} in start: leave it out of start when it "
+                "was replaced."
+            )
+        before = start[name].detach().to(parameter.device)
+        terms.append((parameter - before).square().sum())
+    if not terms:
+        raise ValueError(
+            "start holds none of the model's trainable parameters: pass the state dict "
+            "of this very model, copied before training."
+        )
+    return torch.stack(terms).sum()
+
+
+def distillation(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    y: torch.Tensor | None = None,
+    *,
+    temperature: float = 2.0,
+    alpha: float = 0.5,
+) -> torch.Tensor:
+    """Knowledge distillation: alpha T^2 KL(teacher || student) + (1 - alpha) CE.
+
+    Both distributions are softened by the temperature T; the factor T^2 keeps the
+    gradients' size (Hinton, Vinyals & Dean 2015). Taught in notebook 07, used in 17.
+
+    Args:
+        student, teacher: (n, C) scores before softmax; no gradient flows into teacher.
+        y: (n,) labels; may be None when alpha is 1.
+        temperature: positive.
+        alpha: weight of the teacher, in [0, 1].
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"student has shape {tuple(student.shape)} and teacher "
+            f"{tuple(teacher.shape)}: both need the same classes in the same order."
+        )
+    if not temperature > 0 or not 0 <= alpha <= 1:
+        raise ValueError(
+            f"temperature={temperature}, alpha={alpha}: the temperature must be "
+            "positive and alpha in [0, 1]."
+        )
+    if y is None and alpha < 1:
+        raise ValueError(f"alpha={alpha} needs the labels y; without them use alpha=1.")
+    soft = functional.kl_div(
+        functional.log_softmax(student / temperature, dim=1),
+        functional.log_softmax(teacher.detach() / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    loss = alpha * temperature**2 * soft
+    return (
+        loss if y is None else loss + (1 - alpha) * functional.cross_entropy(student, y)
+    )

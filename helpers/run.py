@@ -1,0 +1,378 @@
+"""The state of one training run: its place, its optimizer, its checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from helpers import checkpoints
+from helpers.batches import Batch, Batches, Planned, reseed, to_device
+from helpers.checkpoints import Checkpoint
+from helpers.engine import Engine
+from helpers.history import History, higher_is_better
+from helpers.layers import train_mode
+from helpers.scoring import Metric, score
+from helpers.steps import LabelGuard, Loss, Step, choose_step, take
+
+__all__ = ["NonFiniteLoss", "Run", "Settings"]
+
+# Reading a loss waits for the GPU, so there it is done once in so many steps.
+_STEPS_PER_CHECK = {"cpu": 1}
+_READING_TO_FORWARD = 0x5DEECE66D
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became NaN or infinite; the message names the step and the batch."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``fit`` was asked to do, apart from model, data and optimizer."""
+
+    epochs: int
+    accumulate: int
+    clip: float | None
+    channels_last: bool
+    patience: int | None
+    monitor: str
+    folder: Path | None
+    save_every: int | None
+    seed: int
+
+
+class Run:
+    """Trains ``model`` from its current place on, one epoch at a time.
+
+    The place (epoch, step) counts batches and is only ever read, saved or left at an
+    optimizer-step boundary.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        engine: Engine,
+        settings: Settings,
+        train: Batches,
+        valid: Batches | None,
+        optimizer: torch.optim.Optimizer,
+        scheduler: LRScheduler | None,
+        *,
+        step: Step | None,
+        loss: Loss,
+        metrics: Mapping[str, Metric] | None,
+        forward: nn.Module,
+    ) -> None:
+        self.model, self.forward, self.engine = model, forward, engine
+        self.settings, self.train, self.valid = settings, train, valid
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.given_step, self.loss, self.metrics = step, loss, metrics
+        self._labels = LabelGuard(model, train, step, loss)
+        self.parameters = [p for g in optimizer.param_groups for p in g["params"]]
+        # A gradient that a cell before left behind must not enter the first step.
+        optimizer.zero_grad(set_to_none=True)
+        self.history = History()
+        self.epoch = self.step = 0
+        self.loss_sum, self.seen = 0.0, 0
+        self.waiting, self.best_value = 0, math.inf
+        self.best: dict[str, torch.Tensor] = {}
+        self._unread: list[tuple[int, Planned, torch.Tensor]] = []
+        self._check_every = _STEPS_PER_CHECK.get(engine.device.type, 16)
+
+    # One epoch -----------------------------------------------------------------
+
+    def train_epoch(self, should_stop: Callable[[int, float], bool]) -> bool:
+        """Train from the current step to the epoch's end; False if asked to stop.
+
+        ``should_stop(batches done, last loss)`` is called after every optimizer step.
+        """
+        plan = self.train.plan(self.epoch)
+        size = self.settings.accumulate
+        train_mode(self.model)
+        for part, batch in self.train.read(plan, self.epoch, self.step):
+            first = self.step - self.step % size
+            group = plan[first : first + size]
+            last = self.step == first + len(group) - 1
+            self._backward(part, batch, sum(map(len, group)), sync=last)
+            self.step += 1
+            if last:
+                self._optimizer_step()
+                if self._due():
+                    self.save()
+                if should_stop(len(group), self.last_loss):
+                    return False
+        self._read_losses()
+        return True
+
+    def _backward(self, part: Planned, batch: Batch, total: int, sync: bool) -> None:
+        """Add this batch's share of the group's mean gradient."""
+        self._labels.check(part, batch, self.engine.device)
+        batch = self._placed(batch)
+        accelerator = self.engine.accelerator
+        # Averaging over processes divides by their number; the weight undoes that.
+        weight = part.count * self.engine.world / total
+        if sync or self.engine.world == 1:
+            loss = self._loss(part, batch)
+            accelerator.backward(loss if weight == 1 else loss * weight)
+            return
+        with accelerator.no_sync(self.engine.model):
+            accelerator.backward(self._loss(part, batch) * weight)
+
+    def _loss(self, part: Planned, batch: Batch) -> torch.Tensor:
+        step = choose_step(self.given_step, batch, self.loss)
+        reseed(part.seed ^ _READING_TO_FORWARD)
+        loss, _ = take(step, self.forward, batch, part, self.train.name)
+        self._note(part, loss)
+        return loss
+
+    def _placed(self, batch: Batch) -> Batch:
+        batch = to_device(batch, self.engine.device)
+        if self.settings.channels_last and isinstance(batch, (tuple, list)):
+            x, *rest = batch
+            if x.ndim == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
+            batch = (x, *rest)
+        return batch
+
+    def _optimizer_step(self) -> None:
+        scaler, clip = self.engine.accelerator.scaler, self.settings.clip
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        if clip is not None:
+            self._clip(clip)
+        skipped = False
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            before = scaler.get_scale()
+            scaler.step(self.optimizer)
+            scaler.update()
+            skipped = scaler.get_scale() < before
+        self.optimizer.zero_grad(set_to_none=True)
+        self.history.steps += 1
+        self.history.skipped += skipped
+        # A step that fp16 skipped must not move the learning rate.
+        if self.scheduler is not None and not skipped:
+            self.scheduler.step()
+
+    def _clip(self, limit: float) -> None:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        # Where the norm can be read without waiting, most steps need no scaling.
+        if norm.device.type != "cpu" or norm > limit:
+            nn.utils.clip_grads_with_norm_(self.parameters, limit, norm)
+
+    # Losses --------------------------------------------------------------------
+
+    @property
+    def last_loss(self) -> float:
+        """The mean training loss of the epoch so far, as far as it has been read."""
+        return self.loss_sum / self.seen if self.seen else math.nan
+
+    def _note(self, part: Planned, loss: torch.Tensor) -> None:
+        self._unread.append((self.step, part, loss.detach()))
+        if len(self._unread) >= self._check_every:
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        """Add the losses since the last reading.
+
+        Raises:
+            NonFiniteLoss: names the epoch, the step and the examples of the first one.
+        """
+        if not self._unread:
+            return
+        losses = [loss for _, _, loss in self._unread]
+        alone = len(losses) == 1
+        values = [losses[0].item()] if alone else torch.stack(losses).tolist()
+        for (step, part, _), value in zip(self._unread, values, strict=True):
+            if not math.isfinite(value):
+                self._unread.clear()
+                shown = ", ".join(map(str, part.indices[:8]))
+                more = ", …" if len(part.indices) > 8 else ""
+                raise NonFiniteLoss(
+                    f"the loss is {value} at epoch {self.epoch + 1}, batch {step + 1} "
+                    f"of {self.train.num_batches}, on the examples {shown}{more} of "
+                    "train.dataset. Look at these inputs for NaN or huge values; if "
+                    "they are fine, use a smaller lr, or precision='fp32'."
+                )
+            self.loss_sum += value * part.count
+            self.seen += part.count
+        self._unread.clear()
+
+    # Between epochs ------------------------------------------------------------
+
+    def finish_epoch(self, seconds: float) -> bool:
+        """Validate, add a row to the history; True if training should end early."""
+        row = {
+            "epoch": float(self.epoch + 1),
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "train_loss": self._mean_train_loss(),
+        }
+        started = time.perf_counter()
+        if self.valid is not None:
+            scores = score(
+                self.model,
+                self.valid,
+                self.engine,
+                step=self.given_step,
+                loss=self.loss,
+                metrics=self.metrics,
+            )
+            row |= {f"valid_{name}": value for name, value in scores.items()}
+        row["seconds"] = seconds + time.perf_counter() - started
+        self.history.rows.append(row)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.seen = 0.0, 0
+        return self._no_longer_better(row)
+
+    def _mean_train_loss(self) -> float:
+        loss_sum, seen = self._loss_totals()
+        return loss_sum / seen
+
+    def _loss_totals(self) -> tuple[float, float]:
+        """Sum of the epoch's losses and number of examples, over all processes."""
+        if self.engine.world == 1:
+            return self.loss_sum, self.seen
+        local = torch.tensor([self.loss_sum, self.seen], device=self.engine.device)
+        loss_sum, seen = self.engine.accelerator.reduce(local, "sum").tolist()
+        return loss_sum, seen
+
+    def _no_longer_better(self, row: dict[str, float]) -> bool:
+        patience, monitor = self.settings.patience, self.settings.monitor
+        if patience is None:
+            return False
+        if monitor not in row:
+            raise ValueError(
+                f"monitor={monitor!r} is not recorded: use one of "
+                f"{', '.join(name for name in row if name.startswith('valid_'))}."
+            )
+        value = -row[monitor] if higher_is_better(monitor) else row[monitor]
+        if value < self.best_value:
+            self.best_value, self.waiting = value, 0
+            self.best = copy.deepcopy(self._trained())
+            return False
+        self.waiting += 1
+        return self.waiting >= patience
+
+    def restore_best(self) -> None:
+        """Put the best epoch's weights back, where early stopping kept them."""
+        if self.best:
+            self.model.load_state_dict(self.best, strict=False)
+
+    # Checkpoints ---------------------------------------------------------------
+
+    def _due(self) -> bool:
+        every = self.settings.save_every
+        return bool(every) and self.history.steps % every == 0  # type: ignore[operator]
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """What training changes: parameters that learn, and buffers."""
+        frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        state = self.model.state_dict()
+        return {name: t.detach() for name, t in state.items() if name not in frozen}
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a folder (rank 0 writes, the rest wait)."""
+        folder = self.settings.folder
+        if folder is None:
+            return
+        self._read_losses()
+        totals = self._loss_totals()
+        if self.engine.rank == 0:
+            tensors, rest = checkpoints.split_optimizer(self.optimizer)
+            groups = {"model": self._trained(), "best": self.best, "optimizer": tensors}
+            scaler = self.engine.accelerator.scaler
+            values = {
+                "place": [self.epoch, self.step, *totals],
+                "patience": [self.waiting, self.best_value],
+                "history": asdict(self.history),
+                "optimizer": rest,
+                "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+                "scaler": scaler.state_dict() if scaler else None,
+            }
+            checkpoints.save(folder, Checkpoint(groups, values, self._fingerprint))
+        if self.engine.world > 1:
+            self.engine.accelerator.wait_for_everyone()
+
+    def resume(self, wanted: bool, total_steps: int | None) -> None:
+        """Continue from the folder's checkpoint, if there is one and it is wanted.
+
+        Raises:
+            CheckpointMismatch: the checkpoint is another run's.
+            ValueError: the checkpoint is damaged.
+        """
+        folder = self.settings.folder
+        if folder is None:
+            return
+        self._fingerprint = self.fingerprint(total_steps)
+        if self.engine.rank == 0:
+            checkpoints.tidy(folder)
+        found = checkpoints.load(folder) if wanted else None
+        if found is None:
+            return
+        checkpoints.compare(found.fingerprint, self._fingerprint, folder)
+        values, tensors = found.values, found.tensors
+        self.model.load_state_dict(tensors.get("model", {}), strict=False)
+        best = tensors.get("best", {})
+        self.best = {name: t.to(self.engine.device) for name, t in best.items()}
+        checkpoints.join_optimizer(
+            self.optimizer, tensors.get("optimizer", {}), values["optimizer"]
+        )
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(values["scheduler"])
+        if self.engine.accelerator.scaler is not None:
+            self.engine.accelerator.scaler.load_state_dict(values["scaler"])
+        self.epoch, self.step, self.loss_sum, self.seen = values["place"]
+        if self.engine.rank > 0:
+            # The checkpoint holds the sum over all processes; one of them keeps it.
+            self.loss_sum, self.seen = 0.0, 0
+        self.waiting, self.best_value = values["patience"]
+        self.history = History.from_values(values["history"], str(folder))
+
+    def fingerprint(self, total_steps: int | None) -> dict[str, Any]:
+        """What must be equal when a run continues; comparable as JSON."""
+        frozen = hashlib.sha256()
+        parameters = {}
+        for name, p in self.model.named_parameters():
+            parameters[name] = f"{list(p.shape)} {p.dtype}"
+            if p.requires_grad:
+                parameters[name] += " learns"
+            else:
+                frozen.update(checkpoints.raw_bytes(p))
+        hidden = {"params", "lr"}
+        if self.scheduler is not None:
+            # Some schedulers move these too, as OneCycleLR does.
+            hidden |= {"momentum", "betas"}
+        optimizer: dict[str, Any] = {"kind": type(self.optimizer).__name__}
+        groups = self.optimizer.param_groups
+        for number, group in enumerate(groups):
+            prefix = f"group {number} " if len(groups) > 1 else ""
+            kept = {k: v for k, v in group.items() if k not in hidden}
+            kept["lr"] = group.get("initial_lr", group["lr"])
+            kept["number of tensors"] = len(group["params"])
+            optimizer |= {f"{prefix}{name}": value for name, value in kept.items()}
+        return {
+            "parameters": parameters,
+            "frozen weights": frozen.hexdigest()[:16],
+            "optimizer": optimizer,
+            "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
+            "total steps": total_steps,
+            "examples": len(self.train.loader.dataset),  # type: ignore[arg-type]
+            "batches an epoch": self.train.num_batches,
+            "precision": self.engine.precision,
+            "seed": self.settings.seed,
+            "accumulate": self.settings.accumulate,
+            "clip": self.settings.clip,
+            "monitor": self.settings.monitor if self.settings.patience else None,
+            "patience": self.settings.patience,
+        }

@@ -1,0 +1,117 @@
+"""Loss and metrics of a model over a loader, on one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from helpers.batches import Batches, targets, to_device
+from helpers.engine import Engine
+from helpers.steps import LabelGuard, Loss, Step, choose_step, take
+
+__all__ = ["Metric", "check_metrics", "score"]
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """What ``metrics=`` takes: every torchmetrics metric is one."""
+
+    def update(self, preds: Any, target: Any) -> None: ...
+    def compute(self) -> Any: ...
+    def reset(self) -> None: ...
+
+
+def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
+    """Refuse what is not a mapping of names to metrics, before any training.
+
+    Raises:
+        TypeError: names the entry and what it should be.
+    """
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"metrics is a {type(metrics).__name__}: give a dict such as "
+            '{"f1": torchmetrics.F1Score("multiclass", num_classes=10)}.'
+        )
+    for name, metric in (metrics or {}).items():
+        if not isinstance(metric, Metric):
+            raise TypeError(
+                f"metrics[{name!r}] is a {type(metric).__name__}, which lacks update, "
+                "compute or reset: give a torchmetrics metric object."
+            )
+
+
+def score(
+    model: nn.Module,
+    batches: Batches,
+    run: Engine,
+    *,
+    step: Step | None,
+    loss: Loss,
+    metrics: Mapping[str, Metric] | None,
+) -> dict[str, float]:
+    """Mean loss, and accuracy or the given metrics, in eval and inference mode.
+
+    The default accuracy is counted here rather than by torchmetrics, whose import
+    costs several seconds in every notebook.
+    """
+    model.eval()
+    chosen = dict(metrics or {})
+    for metric in chosen.values():
+        metric.reset()
+        if isinstance(metric, nn.Module):
+            metric.to(run.device)
+    losses, correct = [], []
+    weights, labelled = 0, 0
+    labels = LabelGuard(model, batches, step, loss)
+    with torch.inference_mode():
+        for part, batch in batches.read(batches.plan(0)):
+            if part.count == 0:
+                continue
+            labels.check(part, batch, run.device)
+            batch = to_device(batch, run.device)
+            chosen_step = choose_step(step, batch, loss)
+            value, outputs = take(chosen_step, model, batch, part, batches.name)
+            losses.append(value.detach().float() * part.count)
+            weights += part.count
+            y = targets(batch)
+            for metric in chosen.values():
+                metric.update(outputs, y)
+            if metrics is None and _is_classification(outputs, y):
+                correct.append((outputs.argmax(dim=1) == y).sum())
+                labelled += part.count
+    sums = [_total(losses), float(weights), _total(correct), float(labelled)]
+    if run.world > 1:
+        local = torch.tensor(sums, dtype=torch.float32, device=run.device)
+        sums = run.accelerator.reduce(local, "sum").tolist()
+    result = {"loss": sums[0] / sums[1]}
+    if sums[3]:
+        result["accuracy"] = sums[2] / sums[3]
+    for name, metric in chosen.items():
+        result[name] = _one_number(name, metric.compute())
+    return result
+
+
+def _one_number(name: str, value: Any) -> float:
+    if isinstance(value, torch.Tensor) and value.numel() != 1:
+        raise TypeError(
+            f"metrics[{name!r}] computed a tensor of shape {tuple(value.shape)}: give "
+            'a metric of one number, e.g. with average="macro".'
+        )
+    return float(value)
+
+
+def _is_classification(outputs: Any, y: Any) -> bool:
+    return (
+        isinstance(outputs, torch.Tensor)
+        and isinstance(y, torch.Tensor)
+        and outputs.ndim == 2
+        and y.ndim == 1
+        and not y.is_floating_point()
+    )
+
+
+def _total(values: list[torch.Tensor]) -> float:
+    return sum(torch.stack(values).tolist()) if values else 0.0

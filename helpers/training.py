@@ -1,0 +1,347 @@
+"""The training loop of the course: ``fit``, ``evaluate`` and ``predict``.
+
+Taught in notebook 08, where the loop is written by hand first. Three ideas: every
+step's randomness follows from (seed, epoch, step), so a killed run continues to
+bit-identical weights; a step function is the only thing a new task has to supply; and
+Accelerate runs the same call on a CPU, a GPU or several processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from helpers.batches import Batches, restore_rng, rng_state, to_device
+from helpers.engine import Precision, engine
+from helpers.environment import interactive
+from helpers.history import History
+from helpers.interrupts import Interrupt
+from helpers.run import Run, Settings
+from helpers.scoring import Metric, check_metrics, score
+from helpers.steps import Loss, Step, inputs_of
+
+__all__ = ["evaluate", "fit", "predict"]
+
+Scheduler = LRScheduler | Callable[[torch.optim.Optimizer, int], LRScheduler]
+
+
+def fit(
+    model: nn.Module,
+    train: DataLoader,
+    valid: DataLoader | None = None,
+    *,
+    epochs: int = 1,
+    lr: float = 1e-3,
+    optimizer: torch.optim.Optimizer | None = None,
+    scheduler: Scheduler | None = None,
+    step: Step | None = None,
+    loss: Loss = nn.functional.cross_entropy,
+    metrics: Mapping[str, Metric] | None = None,
+    precision: Precision = "auto",
+    accumulate: int = 1,
+    clip: float | None = 1.0,
+    channels_last: bool = False,
+    compile: bool = False,
+    patience: int | None = None,
+    monitor: str = "valid_loss",
+    folder: str | Path | None = None,
+    resume: bool = True,
+    save_every: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train ``model`` in place and return what happened, one row an epoch.
+
+    The model comes back in eval mode, ready to predict.
+
+    Taught in notebook 08; freezing in 09; fine-tuning, precision and resuming in 10.
+
+    Args:
+        model: any module. Parameters with ``requires_grad=False`` stay as they are, and
+            so do the running statistics of batch norms whose parameters are frozen.
+        train, valid: DataLoaders of (x, y) tuples, or of dicts with "labels" as
+            transformers models take. ``fit`` draws the order itself, from ``seed``.
+        epochs: passes over ``train``, counted from the start of the run.
+        lr: learning rate of the default optimizer, fused AdamW.
+        optimizer: your own, over the parameters that should learn.
+        scheduler: stepped after every optimizer step; or a function (optimizer, total
+            steps) that makes one.
+        step: ``step(model, batch) -> (mean loss, outputs)`` for any other task.
+        loss: ``loss(outputs, y)`` of the default step, a mean over the batch.
+        metrics: torchmetrics objects by name, computed on ``valid``; accuracy when None
+            and the outputs are class scores.
+        precision: "fp32", "bf16", "fp16" (CUDA, with gradient scaling) or "auto":
+            bf16 on a GPU that has it, else fp32.
+        accumulate: batches an optimizer step; their gradients are averaged by example.
+        clip: largest norm of the whole gradient, or None.
+        channels_last: store pictures (n, c, h, w) with channels innermost: faster
+            convolutions, the same numbers up to rounding.
+        compile: run the model through ``torch.compile``.
+        patience: stop after so many epochs without a better ``monitor``, and put the
+            best epoch's weights back.
+        folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
+            every epoch. The same call then continues an interrupted run to weights that
+            are equal bit for bit (same machine, same thread count).
+        resume: False ignores a checkpoint in ``folder`` and starts again.
+        seed: of order, augmentation and dropout.
+        device: None picks CUDA, else MPS, else the CPU.
+        progress: show one bar; None means unless COURSE_INTERACTIVE=0.
+
+    Returns:
+        The history. After Ctrl-C its outcome is "interrupted" and the model holds what
+        was reached.
+
+    Raises:
+        ValueError, TypeError: an argument that cannot work; nothing was trained.
+        NonFiniteLoss: names the step and the examples; the checkpoint is kept.
+        CheckpointMismatch: ``folder`` holds another run.
+    """
+    _check(epochs=epochs, accumulate=accumulate, patience=patience)
+    _check(save_every=save_every)
+    check_metrics(metrics)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip={clip}: give a positive number, or None for no limit.")
+    if patience is not None:
+        _check_monitor(monitor, patience, valid, metrics)
+    settings = Settings(
+        epochs=epochs,
+        accumulate=accumulate,
+        clip=clip,
+        channels_last=channels_last,
+        patience=patience,
+        monitor=monitor,
+        folder=Path(folder) if folder is not None else None,
+        save_every=save_every,
+        seed=seed,
+    )
+    state = rng_state()
+    try:
+        with engine(model, precision=precision, device=device, training=True) as place:
+            if channels_last:
+                model.to(memory_format=torch.channels_last)
+            share = (place.rank, place.world)
+            batches = Batches(train, "train", seed, *share)
+            chosen = _optimizer(model, optimizer, lr)
+            steps = epochs * -(-batches.num_batches // accumulate)
+            run = Run(
+                model,
+                place,
+                settings,
+                batches,
+                Batches(valid, "valid", seed, *share) if valid is not None else None,
+                chosen,
+                _scheduler(scheduler, chosen, steps),
+                step=step,
+                loss=loss,
+                metrics=metrics,
+                forward=torch.compile(place.model) if compile else place.model,  # type: ignore[arg-type]
+            )
+            shown = interactive() if progress is None else progress
+            # A schedule made for so many steps belongs to a run of that length.
+            fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
+            run.resume(resume, steps if fixed else None)
+            _train(run, show=shown and place.rank == 0)
+    finally:
+        # Ready to predict: dropout off, nothing left of the last gradient.
+        model.eval()
+        for parameter in model.parameters():
+            parameter.grad = None
+        restore_rng(state)
+    return run.history
+
+
+def _train(run: Run, show: bool) -> None:
+    """Epoch after epoch until the end, an early stop or Ctrl-C."""
+    size, epochs = run.train.num_batches, run.settings.epochs
+    history = run.history
+    if history.outcome == "early stop" or run.epoch >= epochs:
+        run.restore_best()
+        return
+    history.outcome = "running"
+    done = run.epoch * size + run.step
+    with (
+        Interrupt(active=run.engine.world == 1) as interrupt,
+        tqdm(total=epochs * size, initial=done, disable=not show, leave=False) as bar,
+    ):
+
+        def should_stop(batches: int, loss: float) -> bool:
+            if bar.update(batches):
+                bar.set_postfix_str(f"loss {loss:.3g}", refresh=False)
+            return interrupt.requested
+
+        try:
+            while run.epoch < epochs:
+                bar.set_description(f"epoch {run.epoch + 1} of {epochs}", refresh=False)
+                started = time.perf_counter()
+                if not run.train_epoch(should_stop):
+                    history.outcome = "interrupted"
+                    break
+                early = run.finish_epoch(time.perf_counter() - started)
+                ended = early or run.epoch == epochs
+                if ended:
+                    history.outcome = "early stop" if early else "finished"
+                # The last weights are saved, so that a longer run can go on from them.
+                run.save()
+                if ended:
+                    run.restore_best()
+                    break
+        except KeyboardInterrupt:
+            # A second Ctrl-C, in mid-step: the last checkpoint stays where it is.
+            history.outcome = "interrupted"
+            return
+        if history.outcome == "interrupted":
+            run.save()
+
+
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader,
+    *,
+    step: Step | None = None,
+    loss: Loss = nn.functional.cross_entropy,
+    metrics: Mapping[str, Metric] | None = None,
+    precision: Precision = "auto",
+    device: torch.device | str | None = None,
+) -> dict[str, float]:
+    """Mean loss and metrics of ``model`` over ``loader``, e.g. {"loss", "accuracy"}.
+
+    Taught in notebook 08. Runs in eval and inference mode and puts the model's modes
+    back. Arguments and errors as in :func:`fit`.
+    """
+    check_metrics(metrics)
+    state, modes = rng_state(), [module.training for module in model.modules()]
+    try:
+        with engine(model, precision=precision, device=device) as place:
+            batches = Batches(loader, "loader", 0, place.rank, place.world)
+            return score(model, batches, place, step=step, loss=loss, metrics=metrics)
+    finally:
+        _set_modes(model, modes)
+        restore_rng(state)
+
+
+def predict(
+    model: nn.Module,
+    loader: DataLoader,
+    *,
+    precision: Precision = "auto",
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """The outputs (n, …) for every example, in dataset order, on the CPU.
+
+    Taught in notebook 08. Labels in the batches are ignored; a loader that shuffles is
+    read in dataset order all the same, so row i belongs to ``loader.dataset[i]``.
+    """
+    state, modes = rng_state(), [module.training for module in model.modules()]
+    outputs = []
+    try:
+        with engine(model, precision=precision, device=device) as place:
+            batches = Batches(loader, "loader", 0)
+            model.eval()
+            with torch.inference_mode():
+                for _, batch in batches.read(batches.sequential()):
+                    batch = to_device(batch, place.device)
+                    outputs.append(inputs_of(model, batch).float().cpu())
+    finally:
+        _set_modes(model, modes)
+        restore_rng(state)
+    # Out of inference mode, so that the caller may go on to train on them.
+    return torch.cat(outputs).clone()
+
+
+def _set_modes(model: nn.Module, modes: list[bool]) -> None:
+    for module, training in zip(model.modules(), modes, strict=True):
+        module.training = training
+
+
+def _optimizer(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None, lr: float
+) -> torch.optim.Optimizer:
+    """The caller's optimizer, checked against the model, or fused AdamW.
+
+    Raises:
+        ValueError: nothing would learn, or the optimizer holds other parameters.
+    """
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError(
+            "the model has no trainable parameter: all have requires_grad=False. "
+            "Replace its head after freezing, or helpers.unfreeze(model.head)."
+        )
+    if any(p.dtype == torch.float16 for p in trainable):
+        raise ValueError(
+            "the model's weights are float16, in which small updates vanish: train "
+            "model.float(), and let precision='fp16' compute in half precision."
+        )
+    if optimizer is None:
+        if not lr > 0:
+            raise ValueError(f"lr={lr}: give a positive number such as 1e-3.")
+        fused = all(p.is_floating_point() for p in trainable)
+        return torch.optim.AdamW(trainable, lr=lr, fused=fused)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = getattr(optimizer, "__name__", type(optimizer).__name__)
+        raise TypeError(
+            f"optimizer is {kind}, not a torch.optim.Optimizer object: make one, e.g. "
+            "torch.optim.SGD(model.parameters(), lr=0.01)."
+        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not held & {id(p) for p in trainable}:
+        raise ValueError(
+            "optimizer holds none of the model's trainable parameters: make it after "
+            "the last change to the model, from model.parameters()."
+        )
+    return optimizer
+
+
+def _scheduler(
+    scheduler: Scheduler | None, optimizer: torch.optim.Optimizer, steps: int
+) -> LRScheduler | None:
+    if scheduler is None:
+        return None
+    if isinstance(scheduler, LRScheduler):
+        made = scheduler
+    else:
+        made = scheduler(optimizer, steps)
+    if not isinstance(made, LRScheduler):
+        raise TypeError(
+            f"scheduler gave a {type(made).__name__}: give a torch LRScheduler, or a "
+            "function (optimizer, total_steps) that returns one."
+        )
+    if isinstance(made, ReduceLROnPlateau):
+        raise TypeError(
+            "ReduceLROnPlateau waits for a score, but fit moves its scheduler after "
+            "every optimizer step: use patience=... or another schedule."
+        )
+    if made.optimizer is not optimizer:
+        raise ValueError(
+            "scheduler drives another optimizer than fit does: pass that one as "
+            "optimizer=..., or a function (optimizer, total_steps) as scheduler."
+        )
+    return made
+
+
+def _check(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
+
+
+def _check_monitor(
+    monitor: str,
+    patience: int,
+    valid: DataLoader | None,
+    metrics: Mapping[str, Metric] | None,
+) -> None:
+    if valid is None:
+        raise ValueError(f"patience={patience} needs validation data: pass valid=....")
+    names = ["accuracy"] if metrics is None else metrics
+    known = ["valid_loss", "train_loss", *(f"valid_{name}" for name in names)]
+    if monitor not in known:
+        raise ValueError(f"monitor={monitor!r}: use one of {', '.join(known)}.")
