@@ -1,0 +1,1 @@
+"""Tests of the course; `make check` runs them without executing notebooks."""

@@ -1,0 +1,77 @@
+"""Solutions and typical mistakes of notebook 09."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tests.exercise_cases import Case
+
+
+def _modes(kinds: type[nn.Module], *, first: bool = True, all_of_them: bool = False):
+    def train_mode(model: nn.Module) -> None:
+        model.train(first)
+        for layer in model.modules():
+            if isinstance(layer, kinds):
+                learns = any(p.requires_grad for p in layer.parameters())
+                if all_of_them or not learns:
+                    layer.eval()
+
+    return train_mode
+
+
+def _vote(queries, X, y, k, *, unit=True, labels=True, distance=False):
+    if distance:
+        likeness = -torch.cdist(queries, X)
+    else:
+        likeness = queries @ (normalize(X) if unit else X).T
+    nearest = likeness.topk(k).indices
+    return y[nearest].mode(dim=1).values if labels else nearest[:, 0]
+
+
+def _first_only(queries, X, y, k):
+    return _vote(queries, X, y, 1)
+
+
+def _all_votes(queries, X, y, k):
+    return y[(normalize(queries) @ normalize(X).T).topk(k).indices]
+
+
+_X = torch.randn(599, 1280, generator=torch.Generator().manual_seed(0))
+_Y = torch.arange(599) % 6
+_HALF = torch.cat([_X[:300], _X[300:].flip(1)])
+
+CASES = {
+    "09.1": Case(solution=31, mistakes=[24, 20, 69, 46, 0.31, 0, 50]),
+    "09.2": Case(
+        solution=lambda: _modes(_BatchNorm),
+        mistakes=[
+            lambda: _modes(_BatchNorm, first=False),
+            lambda: _modes(_BatchNorm, all_of_them=True),
+            lambda: nn.Module.train,
+            lambda: _modes(nn.BatchNorm2d),
+        ],
+    ),
+    "09.3": Case(
+        solution=lambda: _vote,
+        mistakes=[
+            lambda: lambda *given: _vote(*given, distance=True),
+            lambda: lambda *given: _vote(*given, unit=False),
+            lambda: lambda *given: _vote(*given, labels=False),
+            lambda: _first_only,
+            lambda: _all_votes,
+        ],
+    ),
+    "09.4": Case(
+        solution=lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat(2)),
+        mistakes=[
+            lambda: (_X, _Y),
+            lambda: (torch.cat([_X, _X.flip(1)]), _Y),
+            lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat_interleave(2)),
+            lambda: (torch.cat([_X, _X]), _Y.repeat(2)),
+            lambda: (torch.cat([_X, _HALF]), _Y.repeat(2)),
+        ],
+    ),
+}

@@ -1,0 +1,257 @@
+"""Fetching: what arrives, what is refused, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from helpers.assets import ArchiveError, ManifestError, verify
+from helpers.assets.fetch import fetch
+from tests.made_up_assets import World, write_wheel
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_fetch_installs_and_the_second_call_does_nothing(world: World) -> None:
+    first = fetch(source=world.stick, root=world.root, manifest=world.manifest)
+    assert first.installed == ["alpha", "beta"]
+    assert world.contents("alpha") == world.files["alpha"]
+    # Without any archive left, a second call still succeeds.
+    world.wheel("alpha").unlink()
+    second = fetch(source=world.stick, root=world.root, manifest=world.manifest)
+    assert (second.already, second.installed, second.failed) == (
+        ["alpha", "beta"],
+        [],
+        {},
+    )
+    assert not (world.root / "staging").exists()
+
+
+def test_the_folder_of_archives_is_only_read(world: World) -> None:
+    before = {path: path.stat().st_mtime_ns for path in world.stick.iterdir()}
+    assert world.fetch_alpha() is None
+    assert {path: path.stat().st_mtime_ns for path in world.stick.iterdir()} == before
+
+
+def test_one_bad_archive_does_not_stop_the_others(world: World) -> None:
+    world.wheel("alpha").write_bytes(b"")
+    report = fetch(source=world.stick, root=world.root, manifest=world.manifest)
+    assert list(report.failed) == ["alpha"]
+    assert report.installed == ["beta"]
+
+
+def corrupt(world: World, chance: random.Random) -> str:
+    """Damage alpha's archive in one of seven ways; the manifest may be fooled too."""
+    wheel = world.wheel("alpha")
+    data = bytearray(wheel.read_bytes())
+    kind = chance.choice(
+        ["flip", "flips", "truncate", "append", "empty", "swap", "inner", "fooled"]
+    )
+    if kind in ("flip", "flips"):
+        for _ in range(1 if kind == "flip" else 20):
+            position = chance.randrange(len(data))
+            data[position] ^= 1 << chance.randrange(8)
+    elif kind == "truncate":
+        del data[chance.randrange(len(data)) :]
+    elif kind == "append":
+        data += chance.randbytes(chance.randint(1, 50))
+    elif kind == "empty":
+        data.clear()
+    elif kind == "swap":
+        data = bytearray(world.wheel("beta").read_bytes())
+    if kind not in ("inner", "fooled"):
+        wheel.write_bytes(data)
+        return kind
+    files = dict(world.files["alpha"])
+    name = chance.choice(list(files))
+    content = bytearray(files[name])
+    if chance.random() < 0.5:
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    else:
+        content = bytearray(chance.randbytes(chance.randint(0, 2 * len(content))))
+    write_wheel(wheel, "alpha", files | {name: bytes(content)})
+    if kind == "fooled":
+        # As if the archive's hash had been replaced too: the inner hash must hold.
+        world.write_manifest()
+    return kind
+
+
+def test_200_random_corruptions_are_refused(world: World) -> None:
+    chance = random.Random(0)
+    sound = world.wheel("alpha").read_bytes()
+    refused: dict[str, int] = {}
+    for _ in range(200):
+        kind = corrupt(world, chance)
+        assert world.wheel("alpha").read_bytes() != sound
+        error = world.fetch_alpha()
+        assert isinstance(error, ArchiveError), kind
+        assert "alpha" in str(error)
+        world.assert_nothing_left()
+        refused[kind] = refused.get(kind, 0) + 1
+        world.wheel("alpha").write_bytes(sound)
+        world.write_manifest()
+    assert sum(refused.values()) == 200
+    assert len(refused) == 8
+    assert world.fetch_alpha() is None
+
+
+def test_a_refusal_leaves_what_was_installed_before(world: World) -> None:
+    assert world.fetch_alpha() is None
+    world.write_manifest(revision=2)
+    world.wheel("alpha").write_bytes(b"damaged")
+    assert isinstance(world.fetch_alpha(), ArchiveError)
+    assert world.contents("alpha") == world.files["alpha"]
+
+
+def test_a_refusal_names_file_expected_and_found_hash(world: World) -> None:
+    expected = world.asset("alpha").sha256
+    wheel = world.wheel("alpha")
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"!")
+    message = str(world.fetch_alpha())
+    assert wheel.name in message
+    assert expected in message
+    assert message.count("SHA-256") == 1
+    assert "python -m helpers fetch alpha" in message
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "../evil.txt",
+        "alpha/../../evil.txt",
+        "/evil/evil.txt",
+        "C:/evil.txt",
+        "C:evil.txt",
+        "..\\evil.txt",
+        "\\\\server\\evil.txt",
+        "alpha/..",
+    ],
+)
+def test_members_that_leave_the_folder_are_refused(world: World, member: str) -> None:
+    write_wheel(world.wheel("alpha"), "alpha", world.files["alpha"], {member: b"evil"})
+    world.write_manifest()
+    error = world.fetch_alpha()
+    assert isinstance(error, ArchiveError)
+    assert "leave the target folder" in str(error)
+    assert not list(world.root.parent.rglob("evil.txt"))
+    world.assert_nothing_left()
+
+
+def test_symbolic_links_and_duplicates_are_refused(world: World) -> None:
+    with zipfile.ZipFile(world.wheel("alpha"), "a") as archive:
+        link = zipfile.ZipInfo("alpha/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    world.write_manifest()
+    assert "symbolic link" in str(world.fetch_alpha())
+    write_wheel(world.wheel("alpha"), "alpha", world.files["alpha"])
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(world.wheel("alpha"), "a") as archive,
+    ):
+        archive.writestr("alpha/w0.bin", b"another")
+    world.write_manifest()
+    assert "twice" in str(world.fetch_alpha())
+    world.assert_nothing_left()
+
+
+def test_a_zip_bomb_is_refused_before_it_unpacks(world: World) -> None:
+    files = world.files["alpha"]
+    bomb = files | {"w0.bin": bytes(50_000_000)}
+    write_wheel(world.wheel("alpha"), "alpha", bomb)
+    world.write_manifest()
+    assert "would unpack to 50,000,000 bytes" in str(world.fetch_alpha())
+    # A member whose header lies about its size stops at the size it promised.
+    data = world.wheel("alpha").read_bytes()
+    lie = data.replace(
+        (50_000_000).to_bytes(4, "little"), len(files["w0.bin"]).to_bytes(4, "little")
+    )
+    world.wheel("alpha").write_bytes(lie)
+    world.write_manifest()
+    assert isinstance(world.fetch_alpha(), ArchiveError)
+    world.assert_nothing_left()
+
+
+def test_installed_damage_is_found_and_mended(world: World) -> None:
+    assert world.fetch_alpha() is None
+    asset, chance = world.asset("alpha"), random.Random(1)
+    for _ in range(10):
+        victim = chance.choice(sorted(world.place("alpha").iterdir()))
+        data = bytearray(victim.read_bytes())
+        data[chance.randrange(len(data))] ^= 1
+        victim.write_bytes(data)
+        assert world.state("alpha") == "installed"  # the quick look sees sizes only
+        assert verify(asset, world.root) == [victim.name]
+        assert world.state("alpha") == "damaged"
+        assert world.fetch_alpha() is None
+        assert world.state("alpha") == "installed"
+        assert verify(asset, world.root) == []
+        assert world.contents("alpha") == world.files["alpha"]
+
+
+def test_a_missing_or_shortened_file_shows_at_once(world: World) -> None:
+    assert world.fetch_alpha() is None
+    (world.place("alpha") / "w0.bin").write_bytes(b"short")
+    assert world.state("alpha") == "damaged"
+    assert world.fetch_alpha() is None
+    (world.place("alpha") / "w0.bin").unlink()
+    assert world.state("alpha") == "damaged"
+    assert world.fetch_alpha() is None
+    assert world.contents("alpha") == world.files["alpha"]
+
+
+def test_a_broken_marker_counts_as_missing(world: World) -> None:
+    assert world.fetch_alpha() is None
+    marker = world.root / "state" / "alpha.json"
+    for text in ("", "{", "[]", "null", '{"fingerprint": 3}', '{"fingerprint": "x"}'):
+        marker.write_text(text)
+        assert world.state("alpha") == "missing"
+    assert world.fetch_alpha() is None
+    assert world.state("alpha") == "installed"
+
+
+def test_a_new_revision_is_installed_again(world: World) -> None:
+    assert world.fetch_alpha() is None
+    world.write_manifest(title="Another title")
+    assert world.state("alpha") == "installed"
+    world.write_manifest(revision=2)
+    assert world.state("alpha") == "missing"
+    assert world.fetch_alpha() is None
+    assert world.state("alpha") == "installed"
+
+
+def test_an_unexpected_conversion_is_refused(world: World) -> None:
+    text = world.manifest.read_text()
+    world.manifest.write_text(
+        text.replace("[asset.beta]", f'expect."w0.bin" = "{"0" * 64}"\n[asset.beta]')
+    )
+    assert "than expected" in str(world.fetch_alpha())
+    world.assert_nothing_left()
+
+
+def test_an_unknown_recipe_is_a_clear_error(world: World) -> None:
+    world.write_manifest(recipe="nonsense")
+    error = world.fetch_alpha()
+    assert isinstance(error, ManifestError)
+    assert "no recipe 'nonsense'" in str(error)
+
+
+def test_importing_assets_is_light() -> None:
+    code = "import sys, helpers.assets as a; a.require; print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"torch", "tensorflow", "transformers", "PIL", "numpy", "pandas"}
+    assert not heavy & set(output)

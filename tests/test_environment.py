@@ -1,0 +1,168 @@
+"""Importing helpers is cheap and comes first; ``setup`` says where a notebook runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import helpers
+from helpers import environment
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process, without the settings of this one."""
+    ours = ("HF_HOME", "TORCH_HOME", "TFHUB_CACHE_DIR", "OMP_WAIT_POLICY")
+    switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "COURSE_ONLINE")
+    env = {k: v for k, v in os.environ.items() if k not in (*ours, *switches)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=env | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_importing_helpers_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, helpers\n"
+        "heavy = ['torch', 'tensorflow', 'transformers', 'pandas', 'matplotlib',\n"
+        "         'accelerate', 'torchvision', 'sklearn', 'IPython', 'numpy']\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = python(code)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_training_loads_neither_tensorflow_nor_transformers() -> None:
+    code = (
+        "import sys, helpers\n"
+        "helpers.fit, helpers.cache_features\n"
+        "heavy = ['tensorflow', 'transformers', 'torchmetrics', 'torchvision']\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = python(code)
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["huggingface_hub", "tensorflow"])
+def test_frameworks_imported_too_early_are_named(name: str) -> None:
+    # A stand-in module: what counts is that the name was imported before.
+    code = f"import sys, types\nsys.modules[{name!r}] = types.ModuleType('early')\n"
+    done = python(code + "import helpers")
+    assert done.returncode != 0
+    assert f"ImportError: {name} was imported before helpers" in done.stderr
+    assert "Restart the kernel and import helpers first" in done.stderr
+
+
+def test_frameworks_are_pointed_to_the_courses_caches(tmp_path: Path) -> None:
+    names = ["HF_HOME", "TORCH_HOME", "TFHUB_CACHE_DIR", "HF_HUB_OFFLINE"]
+    code = f"import helpers, os\nprint([os.environ[name] for name in {names}])"
+    done = python(code, COURSE_CACHE=str(tmp_path))
+    folders = [str(tmp_path / name) for name in ("huggingface", "torch", "tfhub")]
+    assert done.stdout == f"{[*folders, '1']}\n"
+    done = python(code, COURSE_CACHE=str(tmp_path), COURSE_ONLINE="1")
+    assert done.stdout == f"{[*folders, '0']}\n"
+
+
+def test_waiting_threads_sleep_unless_the_user_decided() -> None:
+    code = "import helpers, os; print(os.environ['OMP_WAIT_POLICY'])"
+    assert python(code).stdout == "PASSIVE\n"
+    assert python(code, OMP_WAIT_POLICY="ACTIVE").stdout == "ACTIVE\n"
+
+
+def test_every_public_name_loads_and_a_wrong_one_is_explained() -> None:
+    for name in helpers.__all__:
+        assert getattr(helpers, name) is not None
+    assert set(dir(helpers)) == set(helpers.__all__)
+    with pytest.raises(AttributeError, match="'fitt'.*offers.*fit"):
+        _ = helpers.fitt
+
+
+LINE = re.compile(
+    r"Python 3\.\d+\.\d+ · torch \d+\.\d+\.\d+ · .+, \d+ threads · "
+    r"(online|offline \(COURSE_ONLINE=1 before starting: online\))\n"
+)
+
+
+def test_setup_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    helpers.setup()
+    assert LINE.fullmatch(capsys.readouterr().out)
+
+
+def test_setup_says_online(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "online", True)
+    helpers.setup()
+    assert capsys.readouterr().out.endswith(" · online\n")
+
+
+def test_setup_makes_random_numbers_repeatable() -> None:
+    def roll() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    helpers.setup(seed=3)
+    first = roll()
+    assert roll() != first
+    helpers.setup(seed=3)
+    assert roll() == first
+    helpers.setup(seed=4)
+    assert roll() != first
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
+def test_a_wrong_number_of_threads_is_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_THREADS", value)
+    with pytest.raises(ValueError, match=f"COURSE_THREADS={value!r}.*whole number"):
+        helpers.setup()
+
+
+def test_the_number_of_threads_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("COURSE_THREADS", "1")
+    try:
+        helpers.setup()
+        assert torch.get_num_threads() == 1
+        assert ", 1 threads" in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_missing_asset_names_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    with pytest.raises(helpers.MissingAsset, match="python -m helpers fetch mnist"):
+        helpers.setup(needs=["mnist"])
+
+
+def test_an_unknown_framework_is_refused() -> None:
+    with pytest.raises(ValueError, match="framework='jax'.*'torch' or 'tensorflow'"):
+        helpers.setup(framework="jax")  # type: ignore[arg-type]
+
+
+def test_the_device_is_one_that_works_here() -> None:
+    assert torch.ones(2, device=helpers.device()).sum().item() == 2
+
+
+def test_course_interactive_switches_bars_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COURSE_INTERACTIVE", raising=False)
+    assert environment.interactive()
+    monkeypatch.setenv("COURSE_INTERACTIVE", "0")
+    assert not environment.interactive()
