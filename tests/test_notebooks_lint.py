@@ -178,7 +178,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "mac folder": (shows("'/Users/ada/model.pt'"), "a path of this machine"),
     "temporary folder": (shows(f"in {'/' + 'tmp'}/x7gh"), "a path of this machine"),
     "windows folder": (shows("C:\\Users\\ada\\model.pt"), "a path of this machine"),
-    "course folder": (shows(f"{notebooks.ROOT}/x"), "of this machine"),
+    "course folder": (shows(f"{notebooks.ROOT}/x"), "the course's folder"),
     "path in html": (data("text/html", "<b> /home/ada/x</b>"), "a path"),
     "address": (shows("<Thing at 0x7f3a5c0d1e80>"), "a memory address"),
     "error": (raises, "ends with KeyError"),
