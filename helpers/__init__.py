@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from helpers.layers import count_parameters as count_parameters
     from helpers.layers import freeze as freeze
     from helpers.layers import unfreeze as unfreeze
+    from helpers.tokens import token_loader as token_loader
     from helpers.training import evaluate as evaluate
     from helpers.training import fit as fit
     from helpers.training import predict as predict
@@ -51,6 +52,7 @@ _HOME = {
     "count_parameters": "layers",
     "freeze": "layers",
     "unfreeze": "layers",
+    "token_loader": "tokens",
     "evaluate": "training",
     "fit": "training",
     "predict": "training",

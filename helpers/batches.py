@@ -30,8 +30,8 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
-__all__ = ["Batch", "Batches", "mix", "reseed", "rng_state", "targets"]
-__all__ += ["restore_rng", "to_device"]
+__all__ = ["Batch", "Batches", "dataset_order", "mix", "reseed", "rng_state"]
+__all__ += ["restore_rng", "targets", "to_device"]
 
 Batch = Any
 """What a loader yields: a tuple or list of tensors, or a dict of tensors."""
@@ -85,7 +85,7 @@ def restore_rng(state: tuple[Any, ...]) -> None:
 
 def targets(batch: Batch) -> Any:
     """The labels of a batch: ``batch["labels"]``, or the last part of a tuple."""
-    return batch.get("labels") if isinstance(batch, dict) else batch[-1]
+    return batch.get("labels") if hasattr(batch, "items") else batch[-1]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -110,6 +110,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         parts = [to_device(value, device) for value in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
     return batch
+
+
+def dataset_order(parts: list[torch.Tensor], plan: list[list[int]]) -> torch.Tensor:
+    """Rows that were read batch by batch after a plan, put in the dataset's order.
+
+    The result is a tensor of its own, also when ``parts`` were made in inference mode,
+    so the caller may go on to train on it.
+    """
+    place = torch.tensor([index for batch in plan for index in batch]).argsort()
+    return torch.cat(parts)[place]
 
 
 @dataclass(frozen=True)
@@ -242,9 +252,18 @@ class Batches:
         if callable(getattr(sampler, "set_epoch", None)):
             sampler.set_epoch(epoch)
 
-    def sequential(self) -> list[list[int]]:
-        """A plan in dataset order that leaves nothing out, whatever the sampler."""
+    def everything(self) -> list[list[int]]:
+        """A plan that reads every example once, whatever the sampler leaves out.
+
+        In the sampler's own batches if it has a reason for them, as one that groups
+        texts by length does, else in dataset order; see :func:`dataset_order`.
+        """
         count = len(self.loader.dataset)  # type: ignore[arg-type]
+        plain = type(self.loader.sampler) in (SequentialSampler, RandomSampler)
+        if not plain or type(self.loader.batch_sampler) is not BatchSampler:
+            plan = self.plan(0)
+            if sorted(index for batch in plan for index in batch) == list(range(count)):
+                return plan
         size = self.loader.batch_size or max(map(len, self.plan(0)))
         return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
 

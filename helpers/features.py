@@ -14,7 +14,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from helpers.batches import Batch, Batches, restore_rng, rng_state, targets, to_device
+from helpers.batches import (
+    Batch,
+    Batches,
+    dataset_order,
+    restore_rng,
+    rng_state,
+    targets,
+    to_device,
+)
 from helpers.digest import Digest
 from helpers.engine import engine
 from helpers.environment import interactive
@@ -124,7 +132,7 @@ def _run(
     progress: bool | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     vectors, labels = [], []
-    plan = batches.sequential()
+    plan = batches.everything()
     shown = interactive() if progress is None else progress
     reader = tqdm(batches.read(plan), total=len(plan), disable=not shown, leave=False)
     with torch.inference_mode():
@@ -137,8 +145,7 @@ def _run(
                 )
             vectors.append(x.float().cpu())
             labels.append(torch.as_tensor(targets(batch)))
-    # clone(): a head cannot learn from tensors that were made in inference mode.
-    return torch.cat(vectors).clone(), torch.cat(labels).clone()
+    return dataset_order(vectors, plan), dataset_order(labels, plan)
 
 
 def _refuse_random_inputs(batches: Batches) -> None:
@@ -164,11 +171,11 @@ def _key(
     digest = Digest()
     digest.add(backbone)
     digest.add(embed)
-    labels = []
-    for _, batch in batches.read(batches.sequential()):
+    labels, plan = [], batches.everything()
+    for _, batch in batches.read(plan):
         digest.add(batch)
         labels.append(torch.as_tensor(targets(batch)))
-    return digest.name(), torch.cat(labels)
+    return digest.name(), dataset_order(labels, plan)
 
 
 def _write(path: Path, x: torch.Tensor) -> None:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from helpers.batches import Batches, restore_rng, rng_state, to_device
+from helpers.batches import Batches, dataset_order, restore_rng, rng_state, to_device
 from helpers.engine import Precision, engine
 from helpers.environment import interactive
 from helpers.history import History
@@ -245,15 +245,15 @@ def predict(
         with engine(model, precision=precision, device=device) as place:
             batches = Batches(loader, "loader", 0)
             model.eval()
+            plan = batches.everything()
             with torch.inference_mode():
-                for _, batch in batches.read(batches.sequential()):
+                for _, batch in batches.read(plan):
                     batch = to_device(batch, place.device)
                     outputs.append(inputs_of(model, batch).float().cpu())
     finally:
         _set_modes(model, modes)
         restore_rng(state)
-    # Out of inference mode, so that the caller may go on to train on them.
-    return torch.cat(outputs).clone()
+    return dataset_order(outputs, plan)
 
 
 def _set_modes(model: nn.Module, modes: list[bool]) -> None:
