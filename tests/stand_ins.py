@@ -1,0 +1,238 @@
+"""Stand-ins for what "Go bigger" cells download: real architectures, random weights.
+
+They lie in a cache of their own under the official names, so the cells run as they are,
+without a network. They prove that the code runs; what it prints means nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+COMMIT = "0" * 40
+SENTENCES = ["a good film , and a long one", "translate English to German: the house"]
+SMALL = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+USE_4 = "https://tfhub.dev/google/universal-sentence-encoder/4"
+
+
+def _bert(folder: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    _word_pieces(folder)
+    BertForMaskedLM(BertConfig(num_hidden_layers=1, **SMALL)).save_pretrained(folder)
+
+
+def _sentiment(folder: Path) -> None:
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    _word_pieces(folder)
+    config = DistilBertConfig(
+        dim=32,
+        hidden_dim=64,
+        n_layers=1,
+        n_heads=2,
+        id2label={0: "NEGATIVE", 1: "POSITIVE"},
+    )
+    DistilBertForSequenceClassification(config).save_pretrained(folder)
+
+
+def _word_pieces(folder: Path) -> None:
+    """MiniLM's vocabulary is that of BERT, uncased."""
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(MINILM).save_pretrained(folder)
+
+
+def _gpt2(folder: Path) -> None:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    pieces = ByteLevelBPETokenizer()
+    pieces.train_from_iterator(SENTENCES, 300, special_tokens=["<|endoftext|>"])
+    end = {name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token")}
+    PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **end).save_pretrained(
+        folder
+    )
+    config = GPT2Config(
+        vocab_size=pieces.get_vocab_size(),
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+def _t5(folder: Path) -> None:
+    from tokenizers import SentencePieceUnigramTokenizer
+    from transformers import PreTrainedTokenizerFast, T5Config
+    from transformers import T5ForConditionalGeneration as T5
+
+    pieces = SentencePieceUnigramTokenizer()
+    special = ["<pad>", "</s>", "<unk>"]
+    pieces.train_from_iterator(SENTENCES, 60, special_tokens=special, unk_token="<unk>")
+    PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    ).save_pretrained(folder)
+    config = T5Config(
+        vocab_size=pieces.get_vocab_size(),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
+    T5(config).save_pretrained(folder)
+
+
+def _wav2vec2(folder: Path) -> None:
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,
+    )
+
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVKXJQZ'"]
+    vocabulary = folder / "vocab.json"
+    vocabulary.write_text(json.dumps({c: i for i, c in enumerate(letters)}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary))
+    extractor = Wav2Vec2FeatureExtractor()
+    Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    config = Wav2Vec2Config(
+        vocab_size=len(letters),
+        num_hidden_layers=1,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        **SMALL,
+    )
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+
+
+HUB: dict[str, Callable[[Path], None]] = {
+    "google-bert/bert-base-uncased": _bert,
+    "bert-base-uncased": _bert,
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": _sentiment,
+    "openai-community/gpt2": _gpt2,
+    "gpt2": _gpt2,
+    "google-t5/t5-small": _t5,
+    "t5-small": _t5,
+    "facebook/wav2vec2-base-960h": _wav2vec2,
+}
+# `pipeline("sentiment-analysis")` names its default by a short revision.
+REVISIONS = ("main", "714eb0f")
+
+
+def make_cache(real: Path, folder: Path) -> None:
+    """Fill `folder` with links to the course's own assets, and with stand-ins."""
+    shutil.copytree(real, folder, copy_function=_link, symlinks=True)
+    for name, build in HUB.items():
+        place = folder / "huggingface" / "hub" / f"models--{name.replace('/', '--')}"
+        snapshot = place / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True)
+        torch.manual_seed(0)
+        build(snapshot)
+        (place / "refs").mkdir()
+        for revision in REVISIONS:
+            (place / "refs" / revision).write_text(COMMIT)
+    _resnet50(folder / "torch" / "hub" / "checkpoints")
+
+
+def _link(source: Any, target: Any) -> None:
+    Path(target).hardlink_to(source)
+
+
+def _resnet50(folder: Path) -> None:
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    state = resnet50().state_dict()
+    for weights in ResNet50_Weights:
+        torch.save(state, folder / weights.url.rsplit("/", 1)[1])
+
+
+def make_use_4(cache: Path) -> None:
+    """Strings in, (n, 512) out; run in a process of its own, as TensorFlow needs."""
+    import tensorflow as tf
+
+    class Encoder(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def __call__(self, texts: Any) -> Any:
+            numbers = tf.strings.to_hash_bucket_fast(texts, 1000)
+            seeds = tf.cast(numbers, tf.float32)[:, None] + tf.range(512.0)
+            return tf.math.l2_normalize(tf.sin(seeds), axis=1)
+
+    place = cache / "tfhub" / hashlib.sha1(USE_4.encode()).hexdigest()
+    tf.saved_model.save(Encoder(), str(place))
+    place.with_name(f"{place.name}.descriptor.txt").write_text("stand-in")
+
+
+def shrink() -> None:
+    """Make data and training small, before a notebook's code runs.
+
+    Pictures of 32 pixels a side instead of 224, one epoch, a CIFAR-10 of random
+    pictures: enough to see that a cell runs, and quick.
+    """
+    import torchvision.datasets
+    from torchvision.transforms._presets import ImageClassification
+
+    import helpers
+    from helpers import training
+
+    original = ImageClassification.__init__
+
+    def small(
+        self: Any, *, crop_size: int, resize_size: int = 256, **rest: Any
+    ) -> None:
+        original(self, crop_size=32, resize_size=32, **rest)
+
+    ImageClassification.__init__ = small  # type: ignore[method-assign]
+    for name in ("__init__", "__len__", "__getitem__"):
+        setattr(torchvision.datasets.CIFAR10, name, getattr(RandomPictures, name))
+    fit = training.fit
+
+    def one_epoch(*given: Any, **options: Any) -> Any:
+        return fit(*given, **{**options, "epochs": 1})
+
+    helpers.fit = training.fit = one_epoch
+
+
+class RandomPictures(torch.utils.data.Dataset):
+    """Stands in for torchvision's CIFAR10: random pictures at every index."""
+
+    def __init__(
+        self,
+        root: Any,
+        train: bool = True,
+        transform: Any = None,
+        target_transform: Any = None,
+        download: bool = False,
+    ) -> None:
+        self.transform = transform
+        self.classes = [f"class {number}" for number in range(10)]
+        self.targets = [index % 10 for index in range(len(self))]
+
+    def __len__(self) -> int:
+        return 200
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        generator = torch.Generator().manual_seed(index)
+        size = (32, 32, 3)
+        values = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+        picture = Image.fromarray(values.numpy())
+        return self.transform(picture) if self.transform else picture, index % 10
