@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
 import sys
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from helpers.assets.paths import cache_root, data_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import torch
 
@@ -81,9 +82,7 @@ def seed_everything(seed: int, framework: str = "torch") -> None:
 
         torch.manual_seed(seed)
     else:
-        import tensorflow as tf
-
-        tf.random.set_seed(seed)
+        _tensorflow().random.set_seed(seed)
 
 
 def setup(
@@ -140,11 +139,35 @@ def _torch_line(threads: int | None) -> str:
     return f"torch {version} · {name}, {torch.get_num_threads()} threads"
 
 
-def _tensorflow_line(threads: int | None) -> str:
-    import tensorflow as tf
+@contextlib.contextmanager
+def _without_native_stderr() -> Iterator[None]:
+    """Hide what compiled code writes; Python's own errors and warnings still show.
 
+    TensorFlow greets with lines about CUDA before any setting of its own is read.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _tensorflow() -> Any:
+    with _without_native_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+    return tf
+
+
+def _tensorflow_line(threads: int | None) -> str:
+    tf = _tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    gpus = tf.config.list_physical_devices("GPU")
     name = f"{len(gpus)} GPU" if gpus else f"cpu, {threads or os.cpu_count()} threads"
     return f"tensorflow {tf.__version__} · {name}"

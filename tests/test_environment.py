@@ -166,3 +166,17 @@ def test_course_interactive_switches_bars_off(monkeypatch: pytest.MonkeyPatch) -
     assert environment.interactive()
     monkeypatch.setenv("COURSE_INTERACTIVE", "0")
     assert not environment.interactive()
+
+
+def test_tensorflow_starts_without_its_greeting() -> None:
+    code = "import helpers; helpers.setup(framework='tensorflow')\n"
+    code += (
+        "import sys, tensorflow as tf; tf.constant(1); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert re.fullmatch(r"Python \S+ · tensorflow \S+ · .*\nFalse\n", done.stdout), (
+        done.stdout
+    )
