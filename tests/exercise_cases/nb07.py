@@ -1,0 +1,64 @@
+"""Solutions and typical mistakes of notebook 07."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn.functional import normalize
+
+from tests.exercise_cases import Case
+
+
+def _masked_loss(z, labels, *, divide=None, ignore=True, sign=-1.0):
+    log_p = z.log_softmax(dim=-1)
+    surprise = sign * log_p.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+    if not ignore:
+        return surprise.mean()
+    kept = surprise[labels != -100]
+    return kept.sum() / (len(kept) if divide is None else divide)
+
+
+def _mean_of_sentences(z, labels):
+    parts = [_masked_loss(z[i : i + 1], labels[i : i + 1]) for i in range(len(z))]
+    return torch.stack(parts).mean()
+
+
+def _partner_loss(a, b, group, tau, *, unit=True, out="others", fill=-torch.inf):
+    if unit:
+        a, b = normalize(a, dim=1), normalize(b, dim=1)
+    scores = a @ b.T / tau
+    own = torch.eye(len(a), dtype=torch.bool)
+    same = group[:, None] == group
+    barred = {"others": same & ~own, "all": same, "none": same & False}[out]
+    return (scores.masked_fill(barred, fill).logsumexp(1) - scores.diag()).mean()
+
+
+CASES = {
+    "07.1": Case(
+        solution=28.3,
+        mistakes=[25, 32.5, 20, math.log(28.28), 12],
+    ),
+    "07.2": Case(
+        solution=lambda: _masked_loss,
+        mistakes=[
+            lambda: lambda z, y: _masked_loss(z, y, divide=1),
+            lambda: lambda z, y: _masked_loss(z, y, divide=y.numel()),
+            lambda: lambda z, y: _masked_loss(z, y, ignore=False),
+            lambda: lambda z, y: _masked_loss(z, y, sign=1.0),
+            lambda: _mean_of_sentences,
+            lambda: lambda z, y: -z.log_softmax(dim=-1)[y != -100].mean(dim=1),
+        ],
+    ),
+    "07.3": Case(solution=0.25, mistakes=[0.5, 3, 0.01, -1]),
+    "07.4": Case(
+        solution=lambda: _partner_loss,
+        mistakes=[
+            lambda: lambda *given: _partner_loss(*given, out="none"),
+            lambda: lambda *given: _partner_loss(*given, out="all"),
+            lambda: lambda *given: _partner_loss(*given, unit=False),
+            lambda: lambda a, b, group, tau: _partner_loss(a, b, group, 1.0),
+            lambda: lambda *given: _partner_loss(*given, fill=0.0),
+        ],
+    ),
+}
