@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from tests.exercise_cases import Case
+
+
+def _causal(scores, tokens, pad_id, *, ignore=True, out=slice(None, -1), y=None):
+    y = tokens[:, slice(1, None) if y is None else y]
+    scores = scores[:, out]
+    ignored = pad_id if ignore else -100
+    return cross_entropy(scores.transpose(1, 2), y, ignore_index=ignored)
+
+
+def _unshifted(scores, tokens, pad_id):
+    return _causal(scores, tokens, pad_id, out=slice(None), y=slice(None))
+
+
+def _padding_counts(scores, tokens, pad_id):
+    return _causal(scores, tokens, pad_id, ignore=False)
+
+
+def _backwards(scores, tokens, pad_id):
+    return _causal(scores, tokens, pad_id, out=slice(1, None), y=slice(None, -1))
+
+
+def _summed(scores, tokens, pad_id):
+    return _causal(scores, tokens, pad_id) * (tokens[:, 1:] != pad_id).sum()
+
+
+def _softmax_twice(scores, tokens, pad_id):
+    return _causal(scores.softmax(dim=-1), tokens, pad_id)
+
+
+def _halves(x, dim=-1, *, swap=False):
+    left = torch.zeros_like(x)
+    left.narrow(dim, 0, 14).copy_(x.narrow(dim, 0, 14))
+    pair = (left, x - left)
+    return pair[::-1] if swap else pair
+
+
+def _cut_off(x):
+    return x[..., :14], x[..., 14:]
+
+
+def _in_place(x):
+    left = x.clone()
+    left[..., 14:] = 0
+    x[..., :14] = 0
+    return left, x
+
+
+def _twice_left(x):
+    return (_halves(x)[0],) * 2
+
+
+CASES = {
+    "03.1": Case(
+        solution=math.log(64),
+        mistakes=[0, math.log(10), math.log(63), 6, 1 / 64, 64, -4.16, 3.0],
+    ),
+    "03.2": Case(
+        solution=lambda: _causal,
+        mistakes=[
+            lambda: _unshifted,
+            lambda: _padding_counts,
+            lambda: _backwards,
+            lambda: _summed,
+            lambda: _softmax_twice,
+        ],
+    ),
+    "03.3": Case(
+        solution=lambda: _halves,
+        mistakes=[
+            lambda: lambda x: _halves(x, swap=True),
+            lambda: lambda x: _halves(x, dim=2),
+            lambda: _cut_off,
+            lambda: _in_place,
+            lambda: _twice_left,
+        ],
+    ),
+}
