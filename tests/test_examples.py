@@ -1,4 +1,4 @@
-"""The example programs do what notebook 10 says of them."""
+"""The example programs do what notebooks 02 and 10 say of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
 PROGRAM = ["-m", "helpers.examples.multi_process"]
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -14,7 +17,7 @@ LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def output(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -30,3 +33,21 @@ def test_two_processes_train_the_same_model_as_one() -> None:
     two = output(*LAUNCHER, *PROGRAM)
     assert one.startswith("1 process(es): loss ")
     assert two == one.replace("1 process", "2 process", 1), "and only rank 0 prints"
+
+
+def test_sentences_of_two_languages_become_neighbours(tmp_path: Path) -> None:
+    file = tmp_path / "vectors.npy"
+    lines = ["The cat sleeps.", "Where is the station?", "猫在睡觉。", "火车站在哪里？"]
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.examples.embed_multilingual", str(file)],
+        input="\n".join(lines),
+        encoding="utf-8",
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    vectors = np.load(file)
+    assert vectors.shape == (4, 512)
+    cosines = vectors[:2] @ vectors[2:].T
+    assert cosines.argmax(axis=1).tolist() == [0, 1]
