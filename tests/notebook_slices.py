@@ -116,7 +116,8 @@ def _changes(statement: ast.stmt) -> set[str]:
 
 def _sets_a_default(statement: ast.stmt) -> bool:
     """Whether it is a call such as `torch.set_default_dtype(torch.float64)`."""
-    return isinstance(statement, ast.Expr) and ".set_" in ast.unparse(statement)
+    call = isinstance(statement, ast.Expr)
+    return call and ast.unparse(statement).startswith("torch.set_")
 
 
 def _root(node: ast.expr) -> str:
