@@ -1,4 +1,4 @@
-"""Pretrain the course's own tiny BERT, for notebook 04.
+"""Pretrain the course's own tiny BERT. Taught in notebook 04.
 
     python -m helpers.examples.pretrain_tiny_bert
 

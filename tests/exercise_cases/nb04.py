@@ -1,0 +1,53 @@
+"""Solutions and typical mistakes of notebook 04."""
+
+from __future__ import annotations
+
+import math
+
+from tests.exercise_cases import Case
+
+
+def _cut(word, vocab, *, shortest=False, marks=True, whole=True):
+    found, start = [], 0
+    while start < len(word):
+        prefix = "##" if start and marks else ""
+        ends = (
+            range(start + 1, len(word) + 1) if shortest else range(len(word), start, -1)
+        )
+        fits = [end for end in ends if prefix + word[start:end] in vocab]
+        if not fits:
+            return ["[UNK]"] if whole else [*found, "[UNK]"]
+        found.append(prefix + word[start : fits[0]])
+        start = fits[0]
+    return found
+
+
+def _weighted(values, counts):
+    return sum(v * c for v, c in zip(values, counts, strict=True)) / sum(counts)
+
+
+CASES = {
+    "04.1": Case(solution=89, mistakes=[24, 11, 70, 100, 0.89, 192, 50]),
+    "04.2": Case(
+        solution=lambda: _cut,
+        mistakes=[
+            lambda: lambda word, vocab: _cut(word, vocab, shortest=True),
+            lambda: lambda word, vocab: _cut(word, vocab, marks=False),
+            lambda: lambda word, vocab: _cut(word, vocab, whole=False),
+            lambda: lambda word, vocab: word,
+            lambda: (
+                lambda word, vocab: [p.replace("##", "") for p in _cut(word, vocab)]
+            ),
+        ],
+    ),
+    "04.3": Case(
+        solution=lambda: lambda losses, counts: math.exp(_weighted(losses, counts)),
+        mistakes=[
+            lambda: _weighted,
+            lambda: lambda losses, counts: math.exp(sum(losses) / len(losses)),
+            lambda: lambda losses, counts: sum(map(math.exp, losses)) / len(losses),
+            lambda: lambda losses, counts: _weighted(map(math.exp, losses), counts),
+            lambda: lambda losses, counts: 2 ** _weighted(losses, counts),
+        ],
+    ),
+}
