@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 
 import nbformat
@@ -32,7 +33,10 @@ def main() -> None:
     print(machine(), end="\n\n")
     rows = []
     for path in notebooks.find(options.names):
-        runs = [measure(path) for _ in range(options.rounds)]
+        runs = []
+        for _ in range(options.rounds):
+            runs.append(measure(path))
+            print(runs[-1], file=sys.stderr, flush=True)
         times = [run.seconds for run in runs]
         peak = max(run.peak_bytes for run in runs)
         allowed = LIMITS["seconds"] * (2 if path.name[:2] in SLOW else 1)

@@ -9,14 +9,12 @@ their state ended in different weights).
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
@@ -30,62 +28,19 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
-__all__ = ["Batch", "Batches", "dataset_order", "mix", "reseed", "rng_state"]
-__all__ += ["restore_rng", "targets", "to_device"]
+from helpers.randomness import mix, reseed
+
+__all__ = ["Batch", "Batches", "Planned", "dataset_order", "targets", "to_device"]
 
 Batch = Any
 """What a loader yields: a tuple or list of tensors, or a dict of tensors."""
 
 
-def mix(*numbers: int) -> int:
-    """One 63-bit seed from several whole numbers (the mixer of splitmix64)."""
-    state = 0
-    for number in numbers:
-        state = (state ^ (number & (2**64 - 1))) + 0x9E3779B97F4A7C15 & (2**64 - 1)
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
-        state ^= state >> 31
-    return state >> 1
-
-
-def reseed(seed: int) -> None:
-    """Set Python's, NumPy's and torch's generators, in microseconds.
-
-    ``torch.manual_seed`` walks through every backend and costs 0.1 ms on a CUDA build
-    without a GPU, more than a small model's forward pass; hence the generators' own.
-    """
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed(seed)
-    elif torch.backends.mps.is_available():
-        torch.mps.manual_seed(seed)
-
-
-def rng_state() -> tuple[Any, ...]:
-    """The caller's random state, to be given back by :func:`restore_rng`."""
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    on_mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    numbers = np.random.get_state()
-    return random.getstate(), numbers, torch.get_rng_state(), on_gpu, on_mps
-
-
-def restore_rng(state: tuple[Any, ...]) -> None:
-    """Undo what :func:`reseed` did to the caller's random numbers."""
-    python, numbers, on_cpu, on_gpu, on_mps = state
-    random.setstate(python)
-    np.random.set_state(numbers)
-    torch.set_rng_state(on_cpu)
-    if on_gpu is not None:
-        torch.cuda.set_rng_state_all(on_gpu)
-    if on_mps is not None:
-        torch.mps.set_rng_state(on_mps)
-
-
 def targets(batch: Batch) -> Any:
-    """The labels of a batch: ``batch["labels"]``, or the last part of a tuple."""
-    return batch.get("labels") if hasattr(batch, "items") else batch[-1]
+    """``batch["labels"]``, or the last of a tuple's parts; None without them."""
+    if hasattr(batch, "items"):
+        return batch.get("labels")
+    return batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -217,7 +172,7 @@ class Batches:
     @property
     def labels_in_memory(self) -> torch.Tensor | None:
         """All labels at once when the dataset is a TensorDataset, else None."""
-        return self._tensors[-1] if self._tensors else None
+        return targets(self._tensors) if self._tensors else None
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The dataset indices of every batch of an epoch, in order."""
@@ -237,7 +192,8 @@ class Batches:
         count = len(self.loader.dataset)  # type: ignore[arg-type]
         if type(sampler) is SequentialSampler:
             return list(range(count))
-        if type(sampler) is RandomSampler and not sampler.replacement:
+        once = type(sampler) is RandomSampler and not sampler.replacement
+        if once and sampler.num_samples <= count:
             generator = torch.Generator().manual_seed(seed)
             order = torch.randperm(count, generator=generator).tolist()
             return order[: sampler.num_samples]

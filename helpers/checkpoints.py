@@ -9,8 +9,6 @@ A checksum covers all of it, so a damaged file is refused and not trained on.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from helpers.atomic import replacing
+
 __all__ = ["Checkpoint", "CheckpointMismatch", "join_optimizer", "load"]
-__all__ += ["raw_bytes", "save", "split_optimizer", "tidy"]
+__all__ += ["raw_bytes", "save", "split_optimizer"]
 
 FILE = "checkpoint.safetensors"
-_TEMPORARY = ".saving-"
 _FORMAT = 1
 
 
@@ -139,24 +138,15 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
             seen.add(pointer)
     text = json.dumps(header)
     metadata = {"course": text, "checksum": _checksum(text, tensors)}
-    temporary = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
-        os.close(handle)
-        save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / FILE)
+        with replacing(folder / FILE) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise OSError(
             f"the checkpoint was not written to {folder}: {error}. Make room there, or "
             "give a folder that can be written; a checkpoint from before is intact, "
             "and the same call continues from it."
         ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -165,12 +155,6 @@ def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
         kind = f"{name} {tuple(tensor.shape)} {tensor.dtype}"
         total = zlib.crc32(raw_bytes(tensor), zlib.crc32(kind.encode(), total))
     return f"{total:08x}"
-
-
-def tidy(folder: Path) -> None:
-    """Delete what a save that was killed half-way left behind."""
-    for leftover in folder.glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Checkpoint | None:
@@ -186,7 +170,9 @@ def load(folder: Path) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            # Copies: Windows cannot replace a file that is still mapped into memory.
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise ValueError(
             f"the checkpoint in {folder} is damaged ({error}). {remedy}"

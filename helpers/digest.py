@@ -46,15 +46,15 @@ class Digest:
             self._hash.update(raw_bytes(value))
         elif isinstance(value, _PLAIN):
             self._text(repr(value))
+        elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
+            home = getattr(value, "__module__", "")
+            self._text(f"{home}.{getattr(value, '__qualname__', value.__name__)}")
         elif hasattr(value, "items"):
             self._all([part for pair in value.items() for part in pair])
         elif isinstance(value, (list, tuple)):
             self._all(list(value))
         elif isinstance(value, (set, frozenset)):
             self._all(sorted(value, key=repr))
-        elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
-            home = getattr(value, "__module__", "")
-            self._text(f"{home}.{getattr(value, '__qualname__', value.__name__)}")
         elif id(value) not in self._seen:
             self._seen[id(value)] = value
             self._object(value)
@@ -109,11 +109,21 @@ class Digest:
         self.add(module.state_dict())
         for part in module.modules():
             public = {k: v for k, v in vars(part).items() if k[0] != "_"}
-            plain = {k: v for k, v in public.items() if isinstance(v, _PLAIN)}
-            self.add({k: v for k, v in plain.items() if k != "training"})
+            settings = {k: v for k, v in public.items() if _is_setting(v)}
+            self.add({k: v for k, v in settings.items() if k != "training"})
             # A class of the notebook may have been edited since.
             if type(part).__module__ == "__main__":
-                self.add(type(part).forward)
+                own = vars(type(part)).values()
+                self._all([f for f in own if isinstance(f, types.FunctionType)])
+
+
+def _is_setting(value: Any) -> bool:
+    """Plain values, functions, and containers of them."""
+    if isinstance(value, dict):
+        return all(map(_is_setting, [*value, *value.values()]))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(_is_setting, value))
+    return isinstance(value, (*_PLAIN, types.FunctionType))
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,7 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from helpers import environment
+from helpers.allocator import keep_freed_memory
 
 __all__ = ["Engine", "Precision", "engine", "resolve_precision"]
 
@@ -45,7 +46,12 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        return self.accelerator.device
+        device = self.accelerator.device
+        if device.type == "cpu" or device.index is not None:
+            return device
+        # A tensor says "cuda:0" where Accelerate says "cuda".
+        number = torch.cuda.current_device() if device.type == "cuda" else 0
+        return torch.device(device.type, number)
 
     @property
     def rank(self) -> int:
@@ -88,9 +94,10 @@ def _cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _check_one_device(model: nn.Module) -> None:
+def _check_devices(model: nn.Module) -> None:
+    """Parts on the CPU and on one accelerator may be joined; more cannot."""
     devices = {str(p.device) for p in model.parameters()}
-    if len(devices) > 1 or "meta" in devices:
+    if len(devices - {"cpu"}) > 1 or "meta" in devices:
         raise ValueError(
             f"the model's parameters lie on {', '.join(sorted(devices))}: put all of "
             "them on one device with model.to(device) (from_pretrained: leave out "
@@ -98,12 +105,9 @@ def _check_one_device(model: nn.Module) -> None:
         )
 
 
-def _accelerator(device: torch.device | str | None, precision: str) -> Accelerator:
+def _accelerator(wanted: torch.device | None, precision: str) -> Accelerator:
     # Another precision or device than the last fit's must not clash with its state.
     AcceleratorState._reset_state(reset_partial_state=True)
-    wanted = torch.device(device) if device is not None else None
-    if wanted is not None and wanted.type == "cuda" and torch.cuda.is_available():
-        torch.cuda.set_device(wanted)
     # Accelerate joins several processes on the CPU only when it is told of the CPU.
     on_cpu = (wanted or environment.device()).type == "cpu"
     chosen = PartialState(cpu=on_cpu).device
@@ -129,24 +133,31 @@ def engine(
 ) -> Iterator[Engine]:
     """Prepare ``model`` for a training or an evaluation, and undo it at the end.
 
-    The model stays on the chosen device; its ``forward`` is the original again.
+    All of the model is moved to the chosen device, also a new head that is still on the
+    CPU, and stays there; its ``forward`` is the original again.
 
     Raises:
         ValueError: a device or precision that is not there, or a model spread over
-            several devices.
+            several accelerators.
     """
-    _check_one_device(model)
-    accelerator = _accelerator(device, precision)
-    chosen = resolve_precision(precision, accelerator.device)
+    _check_devices(model)
+    wanted = torch.device(device) if device is not None else None
     own = vars(model)
     before = {name: own[name] for name in _PATCHED if name in own}
-    try:
-        prepared = accelerator.prepare_model(model, evaluation_mode=not training)
-        yield Engine(accelerator, prepared, chosen)
-    finally:
-        for name in _PATCHED:
-            own.pop(name, None)
-        own.update(before)
-        # The process-wide state would keep the prepared model alive.
-        if accelerator.device.type != "cpu" or chosen != "fp32":
-            accelerator.free_memory()
+    with ExitStack() as undo:
+        if wanted is not None and wanted.type == "cuda" and torch.cuda.is_available():
+            undo.enter_context(torch.cuda.device(wanted))
+        accelerator = _accelerator(wanted, precision)
+        chosen = resolve_precision(precision, accelerator.device)
+        if accelerator.device.type == "cpu":
+            undo.enter_context(keep_freed_memory())
+        try:
+            prepared = accelerator.prepare_model(model, evaluation_mode=not training)
+            yield Engine(accelerator, prepared, chosen)
+        finally:
+            for name in _PATCHED:
+                own.pop(name, None)
+            own.update(before)
+            # The process-wide state would keep the prepared model alive.
+            if accelerator.device.type != "cpu" or chosen != "fp32":
+                accelerator.free_memory()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +12,18 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
+from helpers.atomic import replacing, tidy
 from helpers.batches import (
     Batch,
     Batches,
     dataset_order,
-    restore_rng,
-    rng_state,
     targets,
     to_device,
 )
 from helpers.digest import Digest
 from helpers.engine import engine
 from helpers.environment import interactive
+from helpers.randomness import in_eval_mode, own_randomness
 from helpers.steps import inputs_of
 
 __all__ = ["Features", "cache_features", "mean_pool"]
@@ -98,28 +96,27 @@ def cache_features(
         device, progress: as in ``fit``.
 
     Raises:
+        TypeError: ``loader`` is not a DataLoader, or ``embed`` uses what cannot be
+            named in a file name.
         ValueError: the inputs change from one reading to the next (augmentation), the
-            outputs are not (n, d), or the loader is empty.
+            outputs are not (n, d), the loader is empty or without labels, or a file in
+            ``folder`` is damaged.
     """
-    state, modes = rng_state(), [module.training for module in backbone.modules()]
-    try:
-        with engine(backbone, precision="fp32", device=device) as place:
-            batches = Batches(loader, "loader", 0)
-            _refuse_random_inputs(batches)
-            path, y = None, None
-            if folder is not None:
-                key, y = _key(backbone, batches, embed)
-                path = Path(folder) / f"features-{key}.npy"
-                if path.exists():
-                    return Features(_memory_mapped(path), y, from_cache=True)
-            backbone.eval()
+    with own_randomness(), engine(backbone, precision="fp32", device=device) as place:
+        batches = Batches(loader, "loader", 0)
+        _refuse_random_inputs(batches)
+        path, y = None, None
+        if folder is not None:
+            key, y = _key(backbone, batches, embed)
+            path = Path(folder) / f"features-{key}.npy"
+            tidy(path.parent)
+            if path.exists():
+                return Features(_memory_mapped(path), y, from_cache=True)
+        with in_eval_mode(backbone):
             x, y = _run(backbone, batches, embed or inputs_of, place.device, progress)
-    finally:
-        for module, training in zip(backbone.modules(), modes, strict=True):
-            module.training = training
-        restore_rng(state)
     if path is not None:
-        _write(path, x)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, x.numpy())
         x = _memory_mapped(path)
     return Features(x, y)
 
@@ -135,16 +132,15 @@ def _run(
     plan = batches.everything()
     shown = interactive() if progress is None else progress
     reader = tqdm(batches.read(plan), total=len(plan), disable=not shown, leave=False)
-    with torch.inference_mode():
-        for _, batch in reader:
-            x = embed(backbone, to_device(batch, device))
-            if x.ndim != 2:
-                raise ValueError(
-                    f"the backbone returned shape {tuple(x.shape)}, not (n, d): pool "
-                    "the rest away, e.g. embed=lambda m, b: m(b[0]).mean((2, 3))."
-                )
-            vectors.append(x.float().cpu())
-            labels.append(torch.as_tensor(targets(batch)))
+    for _, batch in reader:
+        x = embed(backbone, to_device(batch, device))
+        if x.ndim != 2:
+            raise ValueError(
+                f"the backbone returned shape {tuple(x.shape)}, not (n, d): pool the "
+                "rest away, e.g. embed=lambda m, b: m(b[0]).mean((2, 3))."
+            )
+        vectors.append(x.float().cpu())
+        labels.append(_labels(batch))
     return dataset_order(vectors, plan), dataset_order(labels, plan)
 
 
@@ -174,22 +170,18 @@ def _key(
     labels, plan = [], batches.everything()
     for _, batch in batches.read(plan):
         digest.add(batch)
-        labels.append(torch.as_tensor(targets(batch)))
+        labels.append(_labels(batch))
     return digest.name(), dataset_order(labels, plan)
 
 
-def _write(path: Path, x: torch.Tensor) -> None:
-    """Write the array under a temporary name, then rename: all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".saving-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, x.numpy())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _labels(batch: Batch) -> torch.Tensor:
+    y = targets(batch)
+    if y is None:
+        raise ValueError(
+            "loader gives no labels, and features are kept together with them: let its "
+            'dataset return (x, y), or dicts with "labels"; zeros will do.'
+        )
+    return torch.as_tensor(y)
 
 
 def _memory_mapped(path: Path) -> torch.Tensor:

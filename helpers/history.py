@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from helpers.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,9 +113,8 @@ class History:
     def save(self, path: str | Path) -> None:
         """Write the history as JSON; an existing file is replaced in one go."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.saving")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> History:

@@ -23,6 +23,8 @@ import psutil
 from IPython.utils.path import compress_user
 from nbformat import NotebookNode
 
+from helpers.atomic import replacing
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -333,15 +335,9 @@ def strip_noise(notebook: NotebookNode) -> None:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write canonical notebook JSON to `path` in one step (temporary file, rename)."""
     text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text.rstrip("\n") + "\n")
-        os.chmod(name, path.stat().st_mode if path.exists() else 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_text(text.rstrip("\n") + "\n", "utf-8", newline="\n")
+        temporary.chmod(path.stat().st_mode if path.exists() else 0o644)
 
 
 def refresh(path: Path) -> Measurement:

@@ -26,6 +26,9 @@ def margin_contrastive(
         a, b: (n, d) embeddings of the pairs' two sides.
         same: (n,) 1 or True where the two should be close, else 0.
         margin: distance beyond which unlike pairs no longer matter; positive.
+
+    Raises:
+        ValueError: shapes that do not fit, or a margin that is not positive.
     """
     if a.shape != b.shape or a.ndim != 2 or same.shape != a.shape[:1]:
         raise ValueError(
@@ -52,6 +55,9 @@ def info_nce(
     Args:
         a, b: (n, d) embeddings, n at least 2; they are normalised here.
         temperature: positive number, or a tensor that learns.
+
+    Raises:
+        ValueError: shapes that do not fit, fewer than two rows, or temperature <= 0.
     """
     if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
         raise ValueError(
@@ -84,15 +90,19 @@ def mask_tokens(
 
     Args:
         tokens: (n, length) int64 token ids; not changed.
-        special: (n, length) bool, True where a token must not be chosen (padding,
-            beginning and end of a sentence).
+        special: (n, length) bool or 0 and 1, True where a token must not be chosen
+            (padding, beginning and end of a sentence).
         share: probability of each other token to be chosen, in (0, 1].
         generator: of the choice; torch's global one by default.
 
     Returns:
         The corrupted tokens, and labels that hold the original where a token was chosen
         and -100, which cross-entropy leaves out, everywhere else.
+
+    Raises:
+        ValueError: shapes that differ, or a share outside (0, 1].
     """
+    special = special.bool()  # tokenizers give their special_tokens_mask as 0 and 1
     if tokens.shape != special.shape:
         raise ValueError(
             f"tokens has shape {tuple(tokens.shape)} and special "
@@ -166,11 +176,15 @@ def distillation(
         y: (n,) labels; may be None when alpha is 1.
         temperature: positive.
         alpha: weight of the teacher, in [0, 1].
+
+    Raises:
+        ValueError: shapes that do not fit, temperature or alpha out of range, no y.
     """
-    if student.shape != teacher.shape:
+    if student.shape != teacher.shape or student.ndim != 2:
         raise ValueError(
             f"student has shape {tuple(student.shape)} and teacher "
-            f"{tuple(teacher.shape)}: both need the same classes in the same order."
+            f"{tuple(teacher.shape)}: both must be (n, C) with the same classes in the "
+            "same order; flatten (n, length, C) with .flatten(0, 1)."
         )
     if not temperature > 0 or not 0 <= alpha <= 1:
         raise ValueError(

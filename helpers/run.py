@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from helpers import checkpoints
-from helpers.batches import Batch, Batches, Planned, reseed, to_device
-from helpers.checkpoints import Checkpoint
+from helpers.atomic import tidy
+from helpers.batches import Batch, Batches, Planned, to_device
+from helpers.checkpoints import Checkpoint, CheckpointMismatch
 from helpers.engine import Engine
+from helpers.fingerprint import fingerprint, name_of
 from helpers.history import History, higher_is_better
 from helpers.layers import train_mode
+from helpers.randomness import reseed
 from helpers.scoring import Metric, score
 from helpers.steps import LabelGuard, Loss, Step, choose_step, take
 
@@ -136,12 +139,13 @@ class Run:
 
     def _placed(self, batch: Batch) -> Batch:
         batch = to_device(batch, self.engine.device)
-        if self.settings.channels_last and isinstance(batch, (tuple, list)):
-            x, *rest = batch
-            if x.ndim == 4:
-                x = x.contiguous(memory_format=torch.channels_last)
-            batch = (x, *rest)
-        return batch
+        if not self.settings.channels_last:
+            return batch
+        if hasattr(batch, "items"):
+            return {name: _channels_last(value) for name, value in batch.items()}
+        if isinstance(batch, (tuple, list)):
+            return (*map(_channels_last, batch[:-1]), batch[-1])
+        return _channels_last(batch)
 
     def _optimizer_step(self) -> None:
         scaler, clip = self.engine.accelerator.scaler, self.settings.clip
@@ -277,7 +281,9 @@ class Run:
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """What training changes: parameters that learn, and buffers."""
-        frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        # Both names of a tied weight, such as a frozen embedding that is also a head.
+        named = self.model.named_parameters(remove_duplicate=False)
+        frozen = {name for name, p in named if not p.requires_grad}
         state = self.model.state_dict()
         return {name: t.detach() for name, t in state.items() if name not in frozen}
 
@@ -314,10 +320,27 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
-        self._fingerprint = self.fingerprint(total_steps)
+        self._fingerprint = fingerprint(
+            self.model,
+            self.optimizer,
+            self.train,
+            {
+                "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
+                "total steps": total_steps,
+                "precision": self.engine.precision,
+                "loss": name_of(self.loss),
+                "seed": self.settings.seed,
+                "accumulate": self.settings.accumulate,
+                "clip": self.settings.clip,
+                "channels last": self.settings.channels_last,
+                "monitor": self.settings.monitor if self.settings.patience else None,
+                "patience": self.settings.patience,
+            },
+        )
         if self.engine.rank == 0:
-            checkpoints.tidy(folder)
+            tidy(folder)
         found = checkpoints.load(folder) if wanted else None
+        self._refuse_different_places(found)
         if found is None:
             return
         checkpoints.compare(found.fingerprint, self._fingerprint, folder)
@@ -339,40 +362,24 @@ class Run:
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
 
-    def fingerprint(self, total_steps: int | None) -> dict[str, Any]:
-        """What must be equal when a run continues; comparable as JSON."""
-        frozen = hashlib.sha256()
-        parameters = {}
-        for name, p in self.model.named_parameters():
-            parameters[name] = f"{list(p.shape)} {p.dtype}"
-            if p.requires_grad:
-                parameters[name] += " learns"
-            else:
-                frozen.update(checkpoints.raw_bytes(p))
-        hidden = {"params", "lr"}
-        if self.scheduler is not None:
-            # Some schedulers move these too, as OneCycleLR does.
-            hidden |= {"momentum", "betas"}
-        optimizer: dict[str, Any] = {"kind": type(self.optimizer).__name__}
-        groups = self.optimizer.param_groups
-        for number, group in enumerate(groups):
-            prefix = f"group {number} " if len(groups) > 1 else ""
-            kept = {k: v for k, v in group.items() if k not in hidden}
-            kept["lr"] = group.get("initial_lr", group["lr"])
-            kept["number of tensors"] = len(group["params"])
-            optimizer |= {f"{prefix}{name}": value for name, value in kept.items()}
-        return {
-            "parameters": parameters,
-            "frozen weights": frozen.hexdigest()[:16],
-            "optimizer": optimizer,
-            "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
-            "total steps": total_steps,
-            "examples": len(self.train.loader.dataset),  # type: ignore[arg-type]
-            "batches an epoch": self.train.num_batches,
-            "precision": self.engine.precision,
-            "seed": self.settings.seed,
-            "accumulate": self.settings.accumulate,
-            "clip": self.settings.clip,
-            "monitor": self.settings.monitor if self.settings.patience else None,
-            "patience": self.settings.patience,
-        }
+    def _refuse_different_places(self, found: Checkpoint | None) -> None:
+        """All processes must have found the same: else they would average two models.
+
+        Raises:
+            CheckpointMismatch: they have not, on every process.
+        """
+        if self.engine.world == 1:
+            return
+        places = gather_object([found.values["place"][:2] if found else None])
+        if any(place != places[0] for place in places):
+            raise CheckpointMismatch(
+                f"folder={str(self.settings.folder)!r}: the processes find different "
+                f"checkpoints there, at (epoch, batch) {places}. Give a folder that "
+                "all machines share, or resume=False."
+            )
+
+
+def _channels_last(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value

@@ -10,6 +10,7 @@ from torch import nn
 
 from helpers.batches import Batches, targets, to_device
 from helpers.engine import Engine
+from helpers.randomness import in_eval_mode
 from helpers.steps import LabelGuard, Loss, Step, choose_step, take
 
 __all__ = ["Metric", "check_metrics", "score"]
@@ -54,19 +55,19 @@ def score(
 ) -> dict[str, float]:
     """Mean loss, and accuracy or the given metrics, in eval and inference mode.
 
+    The label -100 means "no label" and does not count towards the accuracy.
     The default accuracy is counted here rather than by torchmetrics, whose import
     costs several seconds in every notebook.
     """
-    model.eval()
     chosen = dict(metrics or {})
     for metric in chosen.values():
         metric.reset()
         if isinstance(metric, nn.Module):
             metric.to(run.device)
-    losses, correct = [], []
-    weights, labelled = 0, 0
+    losses, correct, labelled = [], [], []
+    weights = 0
     labels = LabelGuard(model, batches, step, loss)
-    with torch.inference_mode():
+    with in_eval_mode(model):
         for part, batch in batches.read(batches.plan(0)):
             if part.count == 0:
                 continue
@@ -77,12 +78,18 @@ def score(
             losses.append(value.detach().float() * part.count)
             weights += part.count
             y = targets(batch)
+            if chosen and y is None:
+                raise ValueError(
+                    f"metrics={sorted(chosen)} need labels, and the batches of "
+                    f"{batches.name} have none: pass metrics={{}}, or add labels."
+                )
             for metric in chosen.values():
                 metric.update(outputs, y)
             if metrics is None and _is_classification(outputs, y):
-                correct.append((outputs.argmax(dim=1) == y).sum())
-                labelled += part.count
-    sums = [_total(losses), float(weights), _total(correct), float(labelled)]
+                known = y != -100
+                correct.append(((outputs.argmax(dim=1) == y) & known).sum())
+                labelled.append(known.sum())
+    sums = [_total(losses), float(weights), _total(correct), _total(labelled)]
     if run.world > 1:
         local = torch.tensor(sums, dtype=torch.float32, device=run.device)
         sums = run.accelerator.reduce(local, "sum").tolist()

@@ -13,9 +13,18 @@ import torch
 from torch import nn
 
 from helpers.batches import Batch, Batches, Planned, targets, to_device
+from helpers.randomness import in_eval_mode
 
 __all__ = ["LabelGuard", "LabelOutOfRange", "Loss", "Step", "check_labels"]
-__all__ += ["choose_step", "classify", "hf_step", "inputs_of", "supervised", "take"]
+__all__ += [
+    "check_loss",
+    "choose_step",
+    "classify",
+    "hf_step",
+    "inputs_of",
+    "supervised",
+    "take",
+]
 
 Step = Callable[[nn.Module, Batch], tuple[torch.Tensor, Any]]
 Loss = Callable[[Any, Any], torch.Tensor]
@@ -89,6 +98,11 @@ def take(
             "(loss, outputs)."
         )
     loss, outputs = result
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(
+            f"the step returned the loss {loss!r}, a {type(loss).__name__}: return the "
+            "tensor itself (no .item()), from which gradients flow."
+        )
     if loss.ndim:
         raise ValueError(
             f"the step returned a loss of shape {tuple(loss.shape)}: it must be "
@@ -102,10 +116,16 @@ def choose_step(step: Step | None, batch: Batch, loss: Loss) -> Step:
 
     Raises:
         TypeError: batches are neither (x, y) nor dicts and no step was given.
+        ValueError: a loss for dict batches, whose model has its own.
     """
     if step is not None:
         return step
     if hasattr(batch, "items"):
+        if loss is not nn.functional.cross_entropy:
+            raise ValueError(
+                "loss=... is not used with dict batches, whose model computes its own "
+                "loss: pass step=..., a function (model, batch) -> (loss, outputs)."
+            )
         return hf_step
     if isinstance(batch, (tuple, list)) and len(batch) >= 2:
         return supervised(loss)
@@ -116,10 +136,29 @@ def choose_step(step: Step | None, batch: Batch, loss: Loss) -> Step:
     )
 
 
+def check_loss(step: Step | None, loss: Loss) -> None:
+    """Refuse a step together with a loss: only one of them can be used.
+
+    Raises:
+        ValueError: both were given.
+    """
+    if step is not None and loss is not nn.functional.cross_entropy:
+        raise ValueError(
+            "step=... and loss=... were both given, but a step computes its own loss: "
+            "leave out loss, or use it inside the step."
+        )
+
+
 def inputs_of(model: nn.Module, batch: Batch) -> Any:
     """The model's outputs for a batch, labels left out: scores, or ``.logits``."""
     if hasattr(batch, "items"):
         output = model(**{k: v for k, v in batch.items() if k != "labels"})
+        if not hasattr(output, "logits"):
+            raise ValueError(
+                f"the model returned a {type(output).__name__} without logits: it has "
+                "no head. For its vectors use helpers.cache_features(..., "
+                "embed=helpers.mean_pool)."
+            )
         return output.logits
     if isinstance(batch, torch.Tensor):
         return model(batch)
@@ -207,7 +246,8 @@ class LabelGuard:
             return
         name = self.batches.name
         if self._num_classes is None:
-            outputs = _in_eval_mode(self.model, to_device(batch, device))
+            with in_eval_mode(self.model):
+                outputs = inputs_of(self.model, to_device(batch, device))
             # One output in a transformers model means a regression.
             known = outputs.ndim == 2 and outputs.shape[1] > named
             self._num_classes = outputs.shape[1] if known else 0
@@ -223,13 +263,3 @@ class LabelGuard:
             check_labels(y, self._num_classes or 0)
         except LabelOutOfRange as error:
             raise error.among(places, name) from None
-
-
-def _in_eval_mode(model: nn.Module, batch: Batch) -> torch.Tensor:
-    modes = [module.training for module in model.modules()]
-    model.eval()
-    with torch.inference_mode():
-        outputs = inputs_of(model, batch)
-    for module, training in zip(model.modules(), modes, strict=True):
-        module.training = training
-    return outputs

@@ -9,7 +9,8 @@ Accelerate runs the same call on a CPU, a GPU or several processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,14 +19,15 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from helpers.batches import Batches, dataset_order, restore_rng, rng_state, to_device
+from helpers.batches import Batches, dataset_order, to_device
 from helpers.engine import Precision, engine
 from helpers.environment import interactive
 from helpers.history import History
 from helpers.interrupts import Interrupt
+from helpers.randomness import in_eval_mode, own_randomness
 from helpers.run import Run, Settings
 from helpers.scoring import Metric, check_metrics, score
-from helpers.steps import Loss, Step, inputs_of
+from helpers.steps import Loss, Step, check_loss, inputs_of
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -101,12 +103,19 @@ def fit(
 
     Raises:
         ValueError, TypeError: an argument that cannot work; nothing was trained.
+        OSError: ``folder`` cannot be written; the checkpoint from before is intact.
         NonFiniteLoss: names the step and the examples; the checkpoint is kept.
         CheckpointMismatch: ``folder`` holds another run.
     """
+    _check_model(model)
     _check(epochs=epochs, accumulate=accumulate, patience=patience)
     _check(save_every=save_every)
+    if save_every is not None and folder is None:
+        raise ValueError(f"save_every={save_every} needs a place: pass folder=....")
+    if not isinstance(seed, int):
+        raise TypeError(f"seed={seed!r}: give a whole number; runs then repeat.")
     check_metrics(metrics)
+    check_loss(step, loss)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip={clip}: give a positive number, or None for no limit.")
     if patience is not None:
@@ -122,40 +131,44 @@ def fit(
         save_every=save_every,
         seed=seed,
     )
-    state = rng_state()
+    place_of = engine(model, precision=precision, device=device, training=True)
+    with _ready_to_predict(model), own_randomness(), place_of as place:
+        if channels_last:
+            model.to(memory_format=torch.channels_last)
+        share = (place.rank, place.world)
+        batches = Batches(train, "train", seed, *share)
+        chosen = _optimizer(model, optimizer, lr)
+        steps = epochs * -(-batches.num_batches // accumulate)
+        run = Run(
+            model,
+            place,
+            settings,
+            batches,
+            Batches(valid, "valid", seed, *share) if valid is not None else None,
+            chosen,
+            _scheduler(scheduler, chosen, steps),
+            step=step,
+            loss=loss,
+            metrics=metrics,
+            forward=torch.compile(place.model) if compile else place.model,  # type: ignore[arg-type]
+        )
+        shown = interactive() if progress is None else progress
+        # A schedule made for so many steps belongs to a run of that length.
+        fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
+        run.resume(resume, steps if fixed else None)
+        _train(run, show=shown and place.rank == 0)
+    return run.history
+
+
+@contextmanager
+def _ready_to_predict(model: nn.Module) -> Iterator[None]:
+    """In the end dropout is off, and nothing is left of the last gradient."""
     try:
-        with engine(model, precision=precision, device=device, training=True) as place:
-            if channels_last:
-                model.to(memory_format=torch.channels_last)
-            share = (place.rank, place.world)
-            batches = Batches(train, "train", seed, *share)
-            chosen = _optimizer(model, optimizer, lr)
-            steps = epochs * -(-batches.num_batches // accumulate)
-            run = Run(
-                model,
-                place,
-                settings,
-                batches,
-                Batches(valid, "valid", seed, *share) if valid is not None else None,
-                chosen,
-                _scheduler(scheduler, chosen, steps),
-                step=step,
-                loss=loss,
-                metrics=metrics,
-                forward=torch.compile(place.model) if compile else place.model,  # type: ignore[arg-type]
-            )
-            shown = interactive() if progress is None else progress
-            # A schedule made for so many steps belongs to a run of that length.
-            fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
-            run.resume(resume, steps if fixed else None)
-            _train(run, show=shown and place.rank == 0)
+        yield
     finally:
-        # Ready to predict: dropout off, nothing left of the last gradient.
         model.eval()
         for parameter in model.parameters():
             parameter.grad = None
-        restore_rng(state)
-    return run.history
 
 
 def _train(run: Run, show: bool) -> None:
@@ -216,15 +229,12 @@ def evaluate(
     Taught in notebook 08. Runs in eval and inference mode and puts the model's modes
     back. Arguments and errors as in :func:`fit`.
     """
+    _check_model(model)
     check_metrics(metrics)
-    state, modes = rng_state(), [module.training for module in model.modules()]
-    try:
-        with engine(model, precision=precision, device=device) as place:
-            batches = Batches(loader, "loader", 0, place.rank, place.world)
-            return score(model, batches, place, step=step, loss=loss, metrics=metrics)
-    finally:
-        _set_modes(model, modes)
-        restore_rng(state)
+    check_loss(step, loss)
+    with own_randomness(), engine(model, precision=precision, device=device) as place:
+        batches = Batches(loader, "loader", 0, place.rank, place.world)
+        return score(model, batches, place, step=step, loss=loss, metrics=metrics)
 
 
 def predict(
@@ -239,26 +249,25 @@ def predict(
     Taught in notebook 08. Labels in the batches are ignored; a loader that shuffles is
     read in dataset order all the same, so row i belongs to ``loader.dataset[i]``.
     """
-    state, modes = rng_state(), [module.training for module in model.modules()]
+    _check_model(model)
     outputs = []
-    try:
-        with engine(model, precision=precision, device=device) as place:
-            batches = Batches(loader, "loader", 0)
-            model.eval()
-            plan = batches.everything()
-            with torch.inference_mode():
-                for _, batch in batches.read(plan):
-                    batch = to_device(batch, place.device)
-                    outputs.append(inputs_of(model, batch).float().cpu())
-    finally:
-        _set_modes(model, modes)
-        restore_rng(state)
+    with own_randomness(), engine(model, precision=precision, device=device) as place:
+        batches = Batches(loader, "loader", 0)
+        plan = batches.everything()
+        with in_eval_mode(model):
+            for _, batch in batches.read(plan):
+                batch = to_device(batch, place.device)
+                outputs.append(inputs_of(model, batch).float().cpu())
     return dataset_order(outputs, plan)
 
 
-def _set_modes(model: nn.Module, modes: list[bool]) -> None:
-    for module, training in zip(model.modules(), modes, strict=True):
-        module.training = training
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        kind = getattr(model, "__name__", repr(model))
+        raise TypeError(
+            f"model is {kind}, a {type(model).__name__} and not an nn.Module: pass the "
+            "network itself; call the function or class that makes it first."
+        )
 
 
 def _optimizer(
@@ -275,10 +284,12 @@ def _optimizer(
             "the model has no trainable parameter: all have requires_grad=False. "
             "Replace its head after freezing, or helpers.unfreeze(model.head)."
         )
-    if any(p.dtype == torch.float16 for p in trainable):
+    half = {p.dtype for p in trainable} & {torch.float16, torch.bfloat16}
+    if half:
         raise ValueError(
-            "the model's weights are float16, in which small updates vanish: train "
-            "model.float(), and let precision='fp16' compute in half precision."
+            f"the weights that learn are {half.pop()}, in which small updates vanish: "
+            "train model.float(), and let precision='fp16' or 'bf16' compute in half "
+            "precision. (Frozen weights may stay as they are.)"
         )
     if optimizer is None:
         if not lr > 0:
@@ -296,6 +307,12 @@ def _optimizer(
         raise ValueError(
             "optimizer holds none of the model's trainable parameters: make it after "
             "the last change to the model, from model.parameters()."
+        )
+    if foreign := held - {id(p) for p in model.parameters()}:
+        raise ValueError(
+            f"optimizer holds {len(foreign)} parameters that are not the model's, and "
+            "no checkpoint would keep them: register them on the model, e.g. "
+            "model.temperature = nn.Parameter(...)."
         )
     return optimizer
 

@@ -72,7 +72,7 @@ def train(
         "epochs": 3,
         "scheduler": one_cycle,
         "accumulate": 3,
-        "save_every": 2,
+        "save_every": 2 if folder else None,
         **changes,
     }
     model = mlp(dropout=0.3)

@@ -22,7 +22,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from helpers.batches import Batches, mix, reseed, to_device
+from helpers.batches import Batches, targets, to_device
+from helpers.randomness import mix, reseed
 from tests.training_cases import Augmented, Listed, blobs, loader
 
 
@@ -243,3 +244,20 @@ def test_a_dataset_in_memory_stays_what_it_is() -> None:
     before = [t.clone() for t in data.tensors]
     read(loader(data))
     assert all(torch.equal(a, b) for a, b in zip(before, data.tensors, strict=True))
+
+
+def test_a_sampler_may_draw_more_than_there_is() -> None:
+    twice = RandomSampler(blobs(10), num_samples=20)
+    batches = Batches(DataLoader(blobs(10), 4, sampler=twice), "train", 0)
+    plan = batches.plan(0)
+    assert len(plan) == batches.num_batches == 5
+    assert sorted(i for batch in plan for i in batch) == sorted([*range(10)] * 2)
+    assert plan == batches.plan(0) != batches.plan(1)
+
+
+def test_labels_are_only_where_there_are_some() -> None:
+    x, y = torch.ones(2, 3), torch.ones(2)
+    assert targets((x, y)) is y
+    assert targets({"labels": y, "x": x}) is y
+    for batch in (x, (x,), [x], {"x": x}):
+        assert targets(batch) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,14 @@ def frozen(scale: float = 1.0) -> nn.Module:
         ("scheduler: was None", mlp, {"scheduler": SCHEDULES["one cycle"]}),
         ("examples: was 60, is 61", mlp, {"train": loader(blobs(61))}),
         ("batches an epoch: was 8, is 15", mlp, {"train": loader(batch_size=4)}),
+        ("order of the first epoch", mlp, {"train": loader(shuffle=False)}),
+        ("2 was Dropout(p=0.0", lambda: mlp(dropout=0.5), {}),
+        (
+            "'label_smoothing': 0.1",
+            mlp,
+            {"loss": nn.CrossEntropyLoss(None, label_smoothing=0.1)},
+        ),
+        ("channels last: was False, is True", mlp, {"channels_last": True}),
     ],
 )
 def test_another_runs_checkpoint_is_refused(
@@ -312,7 +321,7 @@ def test_a_folder_that_cannot_be_written(
     def read_only(*args: Any, **kwargs: Any) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(checkpoints.tempfile, "mkstemp", read_only)
+    monkeypatch.setattr(checkpoints, "save_file", read_only)
     with pytest.raises(OSError, match="give a folder that can be written"):
         helpers.fit(mlp(), loader(), folder=tmp_path / "new")
 
@@ -325,9 +334,12 @@ def test_a_value_that_no_checkpoint_can_hold_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_save_left_is_tidied(tmp_path: Path) -> None:
-    (tmp_path / ".saving-abc").write_bytes(b"half a file")
+    for name in (".saving-999999999-checkpoint", f".saving-{os.getpid()}-checkpoint"):
+        (tmp_path / name).write_bytes(b"half a file")
+    theirs = tmp_path / f".saving-{os.getppid()}-checkpoint"
+    theirs.write_bytes(b"another run that still lives is writing this")
     helpers.fit(mlp(), loader(), folder=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, theirs.name}
 
 
 def test_tied_and_shared_weights_are_saved(tmp_path: Path) -> None:
@@ -343,6 +355,16 @@ def test_tied_and_shared_weights_are_saved(tmp_path: Path) -> None:
     model, _ = crash_and_resume(tmp_path, make, 5, train=loader())
     assert same(whole, model)
     assert model[1].weight is model[0].weight  # type: ignore[index]
+
+
+def test_a_frozen_tied_weight_is_in_no_checkpoint(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    model[1].weight = model[0].weight
+    model[0].weight.requires_grad_(False)
+    helpers.fit(model, loader(), folder=tmp_path)
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert set(found.tensors["model"]) == {"0.bias", "1.bias", "2.weight", "2.bias"}
 
 
 def test_a_checkpoint_is_written_as_often_as_asked(

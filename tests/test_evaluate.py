@@ -44,3 +44,13 @@ def test_predict_reads_datasets_without_labels() -> None:
     model, x = mlp(), torch.randn(9, 4)
     outputs = helpers.predict(model, DataLoader(TensorDataset(x), 4))
     assert torch.allclose(outputs, model(x), atol=1e-6)
+
+
+def test_the_label_that_means_no_label_counts_for_nothing() -> None:
+    model, data = mlp(), blobs(61)
+    expected = helpers.evaluate(model, loader(data))["accuracy"]
+    right = (model.eval()(data.tensors[0]).argmax(1) == data.tensors[1]).sum().item()
+    data.tensors[1][7] = -100
+    found = helpers.evaluate(model, loader(data))["accuracy"]
+    assert found in (pytest.approx(right / 60), pytest.approx((right - 1) / 60))
+    assert found != pytest.approx(expected)

@@ -31,10 +31,10 @@ class Counting(nn.Module):
         super().__init__()
         self.body = cnn()[:5]
         self.dropout = nn.Dropout(0.5)
-        self.calls: list[int] = []
+        self._calls: list[int] = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls.append(len(x))
+        self._calls.append(len(x))
         return self.dropout(self.body(x))
 
 
@@ -75,9 +75,9 @@ def test_a_head_learns_the_same_from_features_as_behind_the_backbone() -> None:
 def test_a_folder_is_read_back_without_running_the_backbone(tmp_path: Path) -> None:
     backbone, train = Counting(), loader(pictures())
     first = helpers.cache_features(backbone, train, folder=tmp_path / "deep" / "er")
-    backbone.calls.clear()
+    backbone._calls.clear()
     second = helpers.cache_features(backbone, train, folder=tmp_path / "deep" / "er")
-    assert backbone.calls == []
+    assert backbone._calls == []
     assert (first.from_cache, second.from_cache) == (False, True)
     assert torch.equal(first.x, second.x)
     assert torch.equal(first.y, second.y)
@@ -329,3 +329,66 @@ def test_features_feed_fit_and_evaluate() -> None:
     history = helpers.fit(head, cached.loader(8, shuffle=True), epochs=5, lr=0.05)
     assert history["train_loss"][-1] < history["train_loss"][0]
     assert helpers.evaluate(head, cached.loader())["accuracy"] > 0.9
+
+
+def test_loaders_without_labels_are_refused() -> None:
+    def embed(model: nn.Module, batch: Any) -> torch.Tensor:
+        return torch.ones(4, 3)
+
+    for data in (TensorDataset(torch.ones(4, 3)), [torch.ones(3)] * 4):
+        with pytest.raises(ValueError, match=r"no labels.*\(x, y\)"):
+            helpers.cache_features(nn.Identity(), loader(data), embed=embed)
+
+
+def test_what_a_killed_write_left_is_tidied(tmp_path: Path) -> None:
+    (tmp_path / ".saving-999999999-features-1.npy").write_bytes(b"half")
+    helpers.cache_features(mlp(), loader(), folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("features-")
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+def triple(x: torch.Tensor) -> torch.Tensor:
+    return 3 * x
+
+
+def name_of(part: nn.Module) -> str:
+    digest = Digest()
+    digest.add(part)
+    return digest.name()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((1, 2), (1, 3)), ([1], [2]), ({"a": 1}, {"a": 2}), (double, triple)],
+)
+def test_another_setting_of_a_module_is_noticed(before: Any, after: Any) -> None:
+    part = nn.Linear(2, 2)
+    part.setting = before
+    first = name_of(part)
+    assert name_of(part) == first
+    part.setting = after
+    assert name_of(part) != first
+
+
+def test_an_edited_method_of_a_notebooks_class_is_noticed() -> None:
+    def make(pool: Callable[..., Any]) -> nn.Module:
+        def forward(self: Any, x: torch.Tensor) -> Any:
+            return self.pool(x)
+
+        own = {"forward": forward, "pool": pool, "__module__": "__main__"}
+        return type("Backbone", (nn.Module,), own)()
+
+    mean, largest = make(lambda self, x: x.mean(1)), make(lambda self, x: x.amax(1))
+    assert name_of(mean) != name_of(largest)
+    assert name_of(mean) == name_of(make(lambda self, x: x.mean(1)))
+
+
+def test_a_class_that_has_items_can_be_named() -> None:
+    digest = Digest()
+    digest.add(lambda model, batch: dict(batch))
+    digest.add(dict)
+    assert len(digest.name()) == 24

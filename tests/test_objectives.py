@@ -156,3 +156,20 @@ def test_no_gradient_flows_into_the_teacher() -> None:
 def test_bad_input_is_named(call, words) -> None:
     with pytest.raises(ValueError, match=words):
         call(*_pairs())
+
+
+def test_a_tokenizers_own_mask_of_special_tokens_is_understood() -> None:
+    tokens = torch.arange(40).view(2, 20)
+    special = torch.zeros_like(tokens)  # int64, as tokenizers return it
+    special[:, 0] = 1
+    generator = torch.Generator().manual_seed(0)
+    options = {"mask_id": 99, "vocab_size": 40, "share": 1.0, "generator": generator}
+    _, labels = mask_tokens(tokens, special=special, **options)
+    assert (labels[:, 0] == -100).all()
+    assert torch.equal(labels[:, 1:], tokens[:, 1:])
+
+
+def test_distillation_of_sequences_asks_to_flatten_them() -> None:
+    scores = torch.zeros(2, 5, 7)
+    with pytest.raises(ValueError, match=r"\(2, 5, 7\).*flatten\(0, 1\)"):
+        distillation(scores, scores, alpha=1.0)

@@ -115,6 +115,9 @@ def test_nothing_to_train() -> None:
 def test_optimizer_of_another_model() -> None:
     foreign = torch.optim.SGD(mlp().parameters(), lr=0.1)
     refuses("optimizer", "model.parameters()", optimizer=foreign)
+    model, temperature = mlp(), nn.Parameter(torch.ones(()))
+    both = torch.optim.SGD([*model.parameters(), temperature], lr=0.1)
+    refuses("1 parameters", "model.temperature", model=model, optimizer=both)
 
 
 def test_optimizer_that_is_none() -> None:
@@ -142,8 +145,70 @@ def test_models_on_no_device_or_on_two() -> None:
     refuses("cpu, meta", "one device", model=two)
 
 
-def test_half_precision_weights() -> None:
-    refuses("float16", "model.float()", "precision", model=mlp().half())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights(dtype: torch.dtype) -> None:
+    refuses(str(dtype), "model.float()", "precision", model=mlp().to(dtype))
+    frozen_half = nn.Sequential(helpers.freeze(nn.Linear(4, 4)).to(dtype), Upcast())
+    helpers.fit(frozen_half, loader(Listed(Converted(dtype))))
+
+
+class Upcast(nn.Linear):
+    """A float32 head that takes what a half-precision body gives."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.float())
+
+
+class Converted(Listed):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(blobs())
+        self.dtype = dtype
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = self.dataset[index]
+        return x.to(self.dtype), y
+
+
+def test_something_that_is_no_model() -> None:
+    for function in (helpers.fit, helpers.evaluate, helpers.predict):
+        with pytest.raises(
+            TypeError, match=r"mlp.*not an nn.Module.*call the function"
+        ):
+            function(mlp, loader())  # type: ignore[operator]
+
+
+def test_a_model_without_a_head() -> None:
+    from transformers import BertModel
+
+    from tests.test_training_hygiene import Sentences, bert
+
+    headless = BertModel(bert().config)
+    with pytest.raises(ValueError, match=r"no head.*mean_pool"):
+        helpers.predict(headless, loader(Sentences()))
+
+
+def test_what_would_be_ignored_is_refused() -> None:
+    from tests.test_training_hygiene import Sentences, bert
+
+    refuses("save_every=5", "folder=", save_every=5)
+    own = nn.CrossEntropyLoss(label_smoothing=0.1)
+    step = own_step
+    refuses("step=", "loss=", step=step, loss=own)
+    refuses("dict batches", "step=", model=bert(), train=loader(Sentences()), loss=own)
+    with pytest.raises(ValueError, match=r"step=.*loss="):
+        helpers.evaluate(mlp(), loader(), step=step, loss=own)
+
+
+def own_step(model: nn.Module, batch: Any) -> Any:
+    outputs = model(batch[0])
+    return nn.functional.cross_entropy(outputs, batch[1]), outputs
+
+
+def test_a_seed_that_is_no_number() -> None:
+    refuses("seed=None", "whole number", error=TypeError, seed=None)
 
 
 def test_a_model_without_scores() -> None:
@@ -295,6 +360,23 @@ def test_a_step_that_returns_no_pair() -> None:
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
     refuses("step", "(loss, outputs)", error=TypeError, step=step)
+
+    def number(model: nn.Module, batch: Any) -> Any:
+        return step(model, batch).item(), None
+
+    refuses("float", ".item()", error=TypeError, step=number)
+
+
+def test_metrics_of_batches_without_labels() -> None:
+    def step(model: nn.Module, batch: Any) -> Any:
+        outputs = model(batch[0])
+        return outputs.square().mean(), outputs
+
+    data = loader(TensorDataset(blobs().tensors[0]))
+    one = {"accuracy": torchmetrics.Accuracy("multiclass", num_classes=3)}
+    assert helpers.evaluate(mlp(), data, step=step)["loss"] > 0
+    with pytest.raises(ValueError, match=r"'accuracy'.*need labels"):
+        helpers.evaluate(mlp(), data, step=step, metrics=one)
 
 
 def test_evaluation_complains_alike() -> None:

@@ -80,7 +80,7 @@ def test_histories_and_scores_equal_those_of_one_process(
         return {
             f"{case} {number} {name}": value
             for case, lines in rows.items()
-            if case != "writes"
+            if case not in ("writes", "apart")
             for number, line in enumerate(lines)
             for name, value in line.items()
         }
@@ -97,6 +97,13 @@ def test_histories_and_scores_equal_those_of_one_process(
 def test_only_the_first_process_writes(both: dict[str, Results]) -> None:
     assert both["rank 0"][1]["writes"]
     assert both["rank 1"][1]["writes"] == []
+
+
+def test_folders_without_a_shared_disk_are_noticed(both: dict[str, Results]) -> None:
+    for rank in ("rank 0", "rank 1"):
+        text = both[rank][1]["apart"]
+        assert "[[1, 0], None]" in text
+        assert "all machines share" in text
 
 
 def test_processes_that_would_train_apart_are_refused(

@@ -17,6 +17,7 @@ import torchmetrics
 from safetensors.torch import save_file
 from torch import nn
 
+from helpers.checkpoints import CheckpointMismatch
 from helpers.training import evaluate, fit, predict
 from tests.training_cases import Augmented, blobs, loader, mlp, weights
 
@@ -91,6 +92,16 @@ def noisy() -> dict[str, torch.Tensor]:
     return weights(model)
 
 
+def apart(folder: Path) -> str:
+    """What is said where no disk is shared: each machine has a folder of its own."""
+    fit(mlp(), loader(), folder=folder)
+    try:
+        fit(mlp(), loader(), epochs=2, folder=folder)
+    except CheckpointMismatch as error:
+        return str(error)
+    return "nothing"
+
+
 def main(folder: Path) -> None:
     rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
     checkpoint = folder / f"checkpoint-of-{world}"
@@ -105,6 +116,7 @@ def main(folder: Path) -> None:
     tensors, scores = run(checkpoint)
     tensors.update({f"noisy/{k}": v for k, v in noisy().items()})
     scores["writes"] = writes
+    scores["apart"] = apart(folder / f"apart-{rank}-of-{world}")
     save_file(tensors, folder / f"{rank}-of-{world}.safetensors")
     (folder / f"{rank}-of-{world}.json").write_text(json.dumps(scores))
 

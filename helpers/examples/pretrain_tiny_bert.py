@@ -3,7 +3,7 @@
     python -m helpers.examples.pretrain_tiny_bert
 
 Film reviews in, a small masked language model out: data/tiny-bert. It takes about
-fifteen minutes on two cores. Interrupt it when you like; the same command continues,
+twenty minutes. Interrupt it when you like; the same command continues,
 and ends in the same weights. Only the training parts of the reviews are read, and the
 validation parts for the losses in the log; no label is.
 """
