@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:
+    # Run by its path, where the course is not installed: see assets.paths.command.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
 def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
@@ -43,6 +48,20 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
     return parser
 
 
+def _doctor() -> int:
+    """Run the doctor, or say which package keeps it from starting."""
+    try:
+        from helpers import doctor
+    except ModuleNotFoundError as error:
+        from helpers.assets.paths import pip_install
+
+        name = str(error.name).partition(".")[0]
+        print(f"fault    packages missing: {name}")
+        print(f"{'':8} mend: {pip_install()}")
+        return 1
+    return doctor.main()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -59,9 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return cli.main(args) or 0
     if args.command == "doctor":
-        from helpers import doctor
-
-        return doctor.main()
+        return _doctor()
     from helpers import tasks
 
     if args.command == "lab":

@@ -16,8 +16,9 @@ import psutil
 from packaging.requirements import Requirement
 
 from helpers.assets import AssetError, cache_root, load_manifest, state
+from helpers.assets.manifest import select
+from helpers.assets.paths import REPOSITORY, command, pip_install, shell_line
 
-ROOT = Path(__file__).resolve().parent.parent
 OLDEST_TORCH = (2, 11)
 MEMORY_NEEDED = 3 * 2**30  # bytes; no notebook uses more
 DISK_NEEDED = 2 * 2**30  # bytes left for assets and checkpoints
@@ -25,11 +26,10 @@ SHOWN = 5  # how many differing packages are listed one by one
 
 _MAKE = os.name == "posix" and not (Path(sys.prefix) / "conda-meta").is_dir()
 INSTALL = (
-    "rm -f .venv/.installed-* && make doctor"
+    f"{shell_line('cd', str(REPOSITORY))} && rm -f .venv/.installed-* && make doctor"
     if _MAKE
-    else f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"'
+    else pip_install()
 )
-FETCH = f"{'.venv/bin/python' if _MAKE else 'python'} -m helpers fetch"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_pins(path: Path) -> dict[str, str]:
     return pins
 
 
-def check_packages(path: Path = ROOT / "requirements.txt") -> Iterator[Finding]:
+def check_packages(path: Path = REPOSITORY / "requirements.txt") -> Iterator[Finding]:
     """Installed versions against the tested ones."""
     pins = read_pins(path)
     missing, different = [], []
@@ -89,8 +89,8 @@ def check_packages(path: Path = ROOT / "requirements.txt") -> Iterator[Finding]:
     if sys.platform == "win32":
         yield Finding(
             "warning",
-            "tensorflow-text has no Windows build: notebook 12 needs WSL, "
-            "the other nineteen work here",
+            "tensorflow-text has no Windows build: notebook 12 and one section of 02 "
+            "need WSL, the rest works here",
             "wsl --install  (then use the course inside WSL)",
         )
 
@@ -179,20 +179,18 @@ def check_disk() -> Iterator[Finding]:
 def check_assets() -> Iterator[Finding]:
     """Models and data: installed, missing or damaged (sizes only; quick)."""
     try:
-        assets = load_manifest()
-        states = {name: state(asset, cache_root()) for name, asset in assets.items()}
+        wanted = select([], load_manifest())
+        states = {asset.id: state(asset, cache_root()) for asset in wanted}
     except (AssetError, OSError) as error:
         yield Finding("fault", str(error), "git checkout -- data/assets.toml")
         return
-    wanted = [name for name, asset in assets.items() if asset.default]
     for what in ("missing", "damaged"):
-        names = [name for name in wanted if states[name] == what]
+        names = [name for name, found in states.items() if found == what]
         if names:
-            mend = f"{FETCH} {' '.join(names)}"
-            yield Finding("fault", f"assets {what}: {', '.join(names)}", mend)
-    installed = sum(states[name] == "installed" for name in wanted)
-    if installed == len(wanted):
-        yield Finding("ok", f"{installed} models and data sets in place")
+            text = f"assets {what}: {', '.join(names)}"
+            yield Finding("fault", text, command("fetch", *names))
+    if set(states.values()) == {"installed"}:
+        yield Finding("ok", f"{len(states)} models and data sets in place")
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

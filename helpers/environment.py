@@ -35,13 +35,16 @@ def configure() -> None:
     """
     early = [name for name in _TOO_EARLY if name in sys.modules]
     root = cache_root()
-    if early and os.environ.get("HF_HOME") != str(root / "huggingface"):
+    # HF_HUB_CACHE too: a user's own one, or its older name, would beat HF_HOME.
+    home = root / "huggingface"
+    wanted = {"HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub")}
+    if early and any(os.environ.get(name) != wanted[name] for name in wanted):
         raise ImportError(
             f"{', '.join(early)} was imported before helpers and would look for models "
             "in the wrong folder. Restart the kernel and import helpers first."
         )
     os.environ["TORCH_HOME"] = str(root / "torch")
-    os.environ["HF_HOME"] = str(root / "huggingface")
+    os.environ.update(wanted)
     os.environ["TFHUB_CACHE_DIR"] = str(root / "tfhub")
     for switch in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ[switch] = "0" if online else "1"
@@ -72,9 +75,15 @@ def device() -> torch.device:
 
 
 def seed_everything(seed: int, framework: str = "torch") -> None:
-    """Seed Python, NumPy and one framework ("torch" or "tensorflow")."""
+    """Seed Python, NumPy and one framework ("torch" or "tensorflow").
+
+    Raises:
+        ValueError: ``framework`` is another one.
+    """
     import numpy as np
 
+    if framework not in ("torch", "tensorflow"):
+        raise ValueError(f"framework={framework!r}: use 'torch' or 'tensorflow'.")
     random.seed(seed)
     np.random.seed(seed % 2**32)
     if framework == "torch":
@@ -100,12 +109,11 @@ def setup(
 
     Raises:
         MissingAsset: one of ``needs`` is not there; the message names the command.
-        ValueError: COURSE_THREADS is not a positive whole number.
+        ValueError: COURSE_THREADS is not a positive whole number, or ``framework`` is
+            another one.
     """
     from helpers.assets import require
 
-    if framework not in ("torch", "tensorflow"):
-        raise ValueError(f"framework={framework!r}: use 'torch' or 'tensorflow'.")
     for asset in needs:
         require(asset)
     threads = _threads_wanted()

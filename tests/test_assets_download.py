@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from helpers.assets import ArchiveError, DownloadError, NoNetwork
 from helpers.assets.fetch import Report, collect, fetch
+from helpers.assets.paths import command
 from tests.made_up_assets import World, inner_files, pip_settings, write_wheel
 
 
@@ -127,7 +129,7 @@ def test_an_unreachable_index_is_one_clear_line(
     assert isinstance(error, NoNetwork)
     assert "alpha" in str(error)
     assert "cannot reach the package index" in str(error)
-    assert "python -m helpers fetch alpha --from DIR" in str(error)
+    assert command("fetch", "alpha", "--from", "DIR") in str(error)
     assert "\n" not in str(error)
     # The second asset is not waited for.
     assert "not tried" in str(report.failed["beta"])
@@ -221,6 +223,47 @@ def test_a_stick_is_filled_once_and_then_serves(
     world.wheel("alpha").replace(stick / world.wheel("beta").name)
     failed = collect(["beta"], stick, world.manifest).failed
     assert isinstance(failed["beta"], ArchiveError)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+def test_a_stick_is_tidied_after_kill_9_but_not_under_somebody_at_work(
+    world: World, index: Index, only: functools.partial[None], tmp_path: Path
+) -> None:
+    only(PIP_INDEX_URL=index.url)
+    index.mode = "stalled"
+    stick = tmp_path / "usb"
+    process = world.run(
+        "from helpers.assets.fetch import collect\n"
+        f"collect(['alpha'], pathlib.Path({str(stick)!r}), manifest)",
+        start_new_session=True,
+    )
+    while not index.sent:
+        assert process.poll() is None
+        time.sleep(0.02)
+    (partial,) = stick.glob(".partial-*")
+    index.mode = "sound"
+    assert collect(["beta"], stick, world.manifest).installed == ["beta"]
+    assert partial.is_dir()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert partial.is_dir()
+    assert collect([], stick, world.manifest).installed == ["alpha"]
+    names = {world.wheel(name).name for name in ("alpha", "beta")}
+    assert {path.name for path in stick.iterdir()} == names
+
+
+def test_a_stick_filled_on_windows_serves_every_platform(
+    world: World,
+    index: Index,
+    only: functools.partial[None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only(PIP_INDEX_URL=index.url)
+    world.write_manifest(not_on=["win32"])
+    monkeypatch.setattr(sys, "platform", "win32")
+    report = collect([], tmp_path / "usb", world.manifest)
+    assert report.installed == ["alpha", "beta"]
 
 
 def test_a_folder_without_the_archive_or_no_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import stat
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.assets import ArchiveError, ManifestError, verify
 from helpers.assets.fetch import fetch
-from tests.made_up_assets import World, write_wheel
+from helpers.assets.paths import command
+from tests.made_up_assets import REPOSITORY, World, write_wheel
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 
@@ -36,7 +39,7 @@ def test_fetch_installs_and_the_second_call_does_nothing(world: World) -> None:
         [],
         {},
     )
-    assert not (world.root / "staging").exists()
+    assert not list(world.root.glob("staging/*"))
 
 
 def test_the_folder_of_archives_is_only_read(world: World) -> None:
@@ -123,7 +126,7 @@ def test_a_refusal_names_file_expected_and_found_hash(world: World) -> None:
     assert wheel.name in message
     assert expected in message
     assert message.count("SHA-256") == 1
-    assert "python -m helpers fetch alpha" in message
+    assert command("fetch", "alpha") in message
 
 
 @pytest.mark.parametrize(
@@ -246,6 +249,56 @@ def test_an_unknown_recipe_is_a_clear_error(world: World) -> None:
     error = world.fetch_alpha()
     assert isinstance(error, ManifestError)
     assert "no recipe 'nonsense'" in str(error)
+
+
+@pytest.mark.parametrize("when", ["when imported", "when it runs"])
+def test_a_recipe_without_its_package_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def lacking(*_: object) -> None:
+        import no_such_package  # noqa: F401
+
+    if when == "when it runs":
+        recipe: object = SimpleNamespace(build=lacking)
+        monkeypatch.setitem(sys.modules, "helpers.assets.recipes.lacking", recipe)
+    else:
+        load = importlib.import_module
+        monkeypatch.setattr(
+            importlib,
+            "import_module",
+            lambda name, *more: (lacking if "lacking" in name else load)(name, *more),
+        )
+    text = world.manifest.read_text().replace('"place"', '"lacking"', 1)
+    world.manifest.write_text(text)
+    report = fetch(source=world.stick, root=world.root, manifest=world.manifest)
+    assert report.installed == ["beta"]
+    message = str(report.failed["alpha"])
+    assert "alpha: its recipe needs the package 'no_such_package'" in message
+    assert "pip install -r" in message
+    assert str(REPOSITORY / "requirements.txt") in message
+
+
+def without(world: World, platform: str) -> None:
+    """Describe alpha as one that does not work on ``platform``."""
+    text = world.manifest.read_text()
+    head = "[asset.alpha]\n"
+    world.manifest.write_text(text.replace(head, f'{head}not_on = ["{platform}"]\n'))
+
+
+def test_what_a_platform_lacks_is_left_out_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(world, "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
+    places = {"source": world.stick, "root": world.root, "manifest": world.manifest}
+    report = fetch(**places)
+    assert (report.installed, report.failed) == (["beta"], {})
+    # Somebody who asks for it by name learns why, and where it works.
+    failed = fetch(["alpha"], **places).failed
+    assert "Made-up alpha (alpha) does not work on win32" in str(failed["alpha"])
+    assert "inside WSL" in str(failed["alpha"])
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert fetch(**places).installed == ["alpha"]
 
 
 def test_importing_assets_is_light() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.assets import verify
+from helpers.assets import store, verify
+from helpers.assets.paths import command
 from tests.made_up_assets import World, inner_files, write_wheel
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -42,7 +44,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_installed(
         patch.setattr(os, name, refuse)
         error = world.fetch_alpha()
     assert words in str(error)
-    assert "python -m helpers fetch alpha" in str(error)
+    assert command("fetch", "alpha") in str(error)
     assert world.state("alpha") == "missing"
     assert not list(world.root.glob("staging/*"))
     assert world.fetch_alpha() is None
@@ -64,7 +66,7 @@ def test_a_full_disk_while_unpacking(
 def test_a_cache_that_cannot_be_made_names_the_remedy(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.root.write_text("a file where the cache folder should be")
-    assert "python -m helpers fetch alpha" in str(world.fetch_alpha())
+    assert command("fetch", "alpha") in str(world.fetch_alpha())
 
 
 def test_an_intact_read_only_cache_can_be_used_and_verified(
@@ -172,6 +174,25 @@ def test_processes_that_fetch_at_once_build_each_asset_once(world: World) -> Non
     assert sorted(built) == ["alpha", "beta"]
     assert world.contents("alpha") == world.files["alpha"]
     assert world.contents("beta") == world.files["beta"]
+
+
+def test_a_process_that_ends_pulls_no_folder_away_from_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+
+    def late(**options: Any) -> str:
+        # Between the two steps of this process another one ends, and one begins.
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "mkdtemp", make)
+            with store.staging(world.asset("beta"), world.root):
+                pass
+        store.sweep(world.root)
+        return make(**options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    assert world.fetch_alpha() is None
+    assert world.contents("alpha") == world.files["alpha"]
 
 
 def test_a_failing_recipe_leaves_nothing(

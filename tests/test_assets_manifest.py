@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import pickle
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ import pytest
 
 from helpers.assets import ManifestError, MissingAsset, cli, load_manifest, require
 from helpers.assets.manifest import is_safe, select
-from helpers.assets.paths import REPOSITORY, cache_root
+from helpers.assets.paths import REPOSITORY, cache_root, command, shell_line
 from helpers.assets.recipes.splits import split_by_hash
 from helpers.assets.unpickle import load_arrays
 from tests.made_up_assets import World
@@ -58,6 +62,8 @@ def run(*words: str) -> int:
         ({"recipe": "../evil"}, "recipe must be the name of a module"),
         ({"python_version": "three"}, "python_version is like '3.14'"),
         ({"default": "yes"}, "default must be bool"),
+        ({"not_on": "win32"}, "not_on must be list, got 'win32'"),
+        ({"not_on": ["windows"]}, "(linux, darwin, win32), got ['windows']"),
         ({"licence": 3}, "licence must be str, got 3"),
         ({"license": "MIT"}, "unknown field 'license'"),
     ],
@@ -117,6 +123,28 @@ def test_the_real_manifest_lists_the_assets_of_the_course() -> None:
         assert f"`{asset.id}`" in readme, f"data/README.md lacks {asset.id}"
 
 
+def test_windows_goes_without_the_model_that_needs_tensorflow_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assets = load_manifest()
+    default = {asset.id for asset in select([], assets)}
+    assert "use-multilingual-3" in default
+    monkeypatch.setattr(sys, "platform", "win32")
+    there = {asset.id for asset in select([], assets)}
+    assert default - there == {"use-multilingual-3"}
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    with pytest.raises(MissingAsset, match="does not work on win32.*inside WSL"):
+        require("use-multilingual-3")
+
+
+def test_the_readme_says_how_much_is_downloaded() -> None:
+    megabytes = sum(asset.size for asset in select([], load_manifest())) / 1e6
+    readme = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"what the course needs, about (\d+) MB", readme)
+    assert said
+    assert abs(int(said[1]) - megabytes) < 10
+
+
 def test_safe_names() -> None:
     for name in ("a", "a/b.txt", "a..b", "..a/b", "a b"):
         assert is_safe(name)
@@ -137,12 +165,71 @@ def test_an_unknown_name_gets_the_nearest_match() -> None:
 def test_missing_asset_names_the_one_command(course: World) -> None:
     with pytest.raises(MissingAsset, match="not installed") as caught:
         require("alpha")
-    assert "Run: python -m helpers fetch alpha" in str(caught.value)
+    assert str(caught.value).endswith(f"Run: {command('fetch', 'alpha')}")
     assert run("alpha", "--from", str(course.stick)) == 0
     assert require("alpha") == course.place("alpha")
     (require("alpha") / "w0.bin").unlink()
     with pytest.raises(MissingAsset, match="damaged"):
         require("alpha")
+
+
+def in_shell(line: str, folder: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line without the venv's programs on the path, as a user of make has it."""
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "COURSE_CACHE": str(cache), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def command_of_missing_asset(name: str, course: Path, cache: Path) -> str:
+    """The command at the end of the message that MissingAsset gives in ``course``."""
+    code = f"import helpers; helpers.require({name!r})"
+    done = in_shell(shell_line(sys.executable, "-c", code), course, cache)
+    assert "MissingAsset" in done.stderr, done.stderr
+    return done.stderr.strip().partition("Run: ")[2]
+
+
+not_powershell = pytest.mark.skipif(os.name == "nt", reason="the shell is cmd there")
+
+
+@not_powershell
+def test_the_named_command_works_in_any_folder(world: World, tmp_path: Path) -> None:
+    line = command_of_missing_asset("sms-spam", REPOSITORY, world.root)
+    assert line.endswith(" fetch sms-spam")
+    # Listed only: the real asset would have to be downloaded.
+    done = in_shell(f"{line} --list", tmp_path, world.root)
+    assert done.returncode == 0, done.stderr
+    assert "SMS Spam Collection" in done.stdout
+
+
+@not_powershell
+def test_the_named_command_works_for_a_copy_that_was_not_installed(
+    world: World, tmp_path: Path
+) -> None:
+    course = tmp_path / "a course"  # the path holds a space
+    skip = shutil.ignore_patterns("__pycache__", "exercises")
+    shutil.copytree(REPOSITORY / "helpers", course / "helpers", ignore=skip)
+    (course / "data").mkdir()
+    shutil.copy(world.manifest, course / "data" / "assets.toml")
+    line = command_of_missing_asset("alpha", course, world.root)
+    source = shell_line("--from", str(world.stick))
+    done = in_shell(f"{line} {source}", tmp_path, world.root)
+    assert "1 installed" in done.stdout, done.stderr
+    assert world.contents("alpha") == world.files["alpha"]
+
+
+def test_a_line_for_powershell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    words = ("-m", "helpers", "fetch", "mnist")
+    line = shell_line(r"C:\conda\python.exe", *words)
+    assert line == r"C:\conda\python.exe -m helpers fetch mnist"
+    line = shell_line(r"C:\Ada L\python.exe", *words)
+    assert line == r'& "C:\Ada L\python.exe" -m helpers fetch mnist'
 
 
 def test_command_line(course: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +245,7 @@ def test_command_line(course: World, capsys: pytest.CaptureFixture[str]) -> None
     assert run("--verify") == 1
     out = capsys.readouterr().out
     assert "damaged: w1.bin" in out
-    assert "Run: python -m helpers fetch beta" in out
+    assert f"Run: {command('fetch', 'beta')}" in out
     assert run("--list") == 0
     listing = capsys.readouterr().out
     assert re.search(r"alpha .*installed .*none .*exact", listing)

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.assets import load_manifest, require
-from helpers.assets.paths import REPOSITORY, cache_root
+from helpers.assets.paths import REPOSITORY, cache_root, command
 from tests.original_archives import unpack
 from tests.test_assets_real import BLOCK
 
@@ -126,5 +126,5 @@ def test_a_lost_file_is_named_at_once_without_network(
     )
     seconds = time.monotonic() - began
     assert load_manifest()[name].title in done.stdout, done.stderr
-    assert f"python -m helpers fetch {name}" in done.stdout
+    assert command("fetch", name) in done.stdout
     assert seconds < 5

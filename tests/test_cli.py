@@ -21,6 +21,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import __main__ as cli
 from helpers import doctor, notebooks, tasks
+from helpers.assets import Asset
+from helpers.assets.paths import command, pip_install
 
 ROOT = Path(__file__).parent.parent
 
@@ -260,7 +262,34 @@ def test_doctor_explains_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     *_, last = doctor.check_packages()
     assert last.level == "warning"
-    assert "notebook 12 needs WSL" in last.text
+    assert "notebook 12 and one section of 02 need WSL" in last.text
+
+
+def test_doctor_misses_nothing_that_windows_cannot_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def all_but_one(asset: Asset, _: Path) -> str:
+        return "missing" if asset.id == "use-multilingual-3" else "installed"
+
+    monkeypatch.setattr(doctor, "state", all_but_one)
+    assert levels(doctor.check_assets()) == ["fault"]
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert levels(doctor.check_assets()) == ["ok"]
+
+
+@pytest.mark.parametrize("package", ["psutil", "packaging", "filelock"])
+def test_doctor_says_which_package_keeps_it_from_starting(package: str) -> None:
+    # None in sys.modules is how Python notes a package that cannot be imported.
+    code = f"import sys; sys.modules[{package!r}] = None\n"
+    code += "from helpers.__main__ import main; sys.exit(main(['doctor']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    fault, mend = done.stdout.splitlines()
+    assert fault == f"fault    packages missing: {package}"
+    assert mend.strip() == f"mend: {pip_install()}"
 
 
 def test_doctor_names_the_command_that_fetches(
@@ -270,7 +299,7 @@ def test_doctor_names_the_command_that_fetches(
     finding, *_ = doctor.check_assets()
     assert finding.level == "fault"
     assert "mobilenet-v2" in finding.text
-    assert re.search(r"-m helpers fetch .*mobilenet-v2", finding.mend)
+    assert finding.mend.startswith(command("fetch", "mobilenet-v2"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 
 import helpers
 from helpers import environment
+from helpers.assets.paths import command
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run code in a new process, without the settings of this one."""
     ours = ("HF_HOME", "TORCH_HOME", "TFHUB_CACHE_DIR", "OMP_WAIT_POLICY")
+    ours += ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "COURSE_ONLINE")
     env = {k: v for k, v in os.environ.items() if k not in (*ours, *switches)}
     return subprocess.run(
@@ -74,6 +76,20 @@ def test_frameworks_are_pointed_to_the_courses_caches(tmp_path: Path) -> None:
     assert done.stdout == f"{[*folders, '1']}\n"
     done = python(code, COURSE_CACHE=str(tmp_path), COURSE_ONLINE="1")
     assert done.stdout == f"{[*folders, '0']}\n"
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"])
+def test_a_cache_of_the_users_own_does_not_hide_the_courses(
+    name: str, tmp_path: Path
+) -> None:
+    mine = {"COURSE_CACHE": str(tmp_path), name: str(tmp_path / "mine")}
+    code = "import helpers\nfrom huggingface_hub import constants\n"
+    done = python(code + "print(constants.HF_HUB_CACHE)", **mine)
+    assert done.stdout == f"{tmp_path / 'huggingface' / 'hub'}\n", done.stderr
+    # Too late for huggingface_hub, which has read the other folder.
+    late = {**mine, "HF_HOME": str(tmp_path / "huggingface")}
+    done = python("import huggingface_hub.constants, helpers", **late)
+    assert "Restart the kernel and import helpers first" in done.stderr
 
 
 def test_waiting_threads_sleep_unless_the_user_decided() -> None:
@@ -148,13 +164,19 @@ def test_a_missing_asset_names_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    with pytest.raises(helpers.MissingAsset, match="python -m helpers fetch mnist"):
+    with pytest.raises(helpers.MissingAsset) as caught:
         helpers.setup(needs=["mnist"])
+    assert command("fetch", "mnist") in str(caught.value)
 
 
 def test_an_unknown_framework_is_refused() -> None:
     with pytest.raises(ValueError, match="framework='jax'.*'torch' or 'tensorflow'"):
         helpers.setup(framework="jax")  # type: ignore[arg-type]
+    random.seed(3)
+    before = random.getstate()
+    with pytest.raises(ValueError, match="framework='jax'.*'torch' or 'tensorflow'"):
+        helpers.seed_everything(0, "jax")
+    assert random.getstate() == before
 
 
 def test_the_device_is_one_that_works_here() -> None:

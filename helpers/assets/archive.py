@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .errors import ArchiveError, AssetError
 from .manifest import Asset, InnerFile, is_safe
+from .paths import command
 
 _CHUNK = 1 << 20
 # What zipfile raises for damaged, encrypted or strangely compressed archives.
@@ -137,4 +138,4 @@ def _extract_one(
 
 
 def _again(asset: Asset) -> str:
-    return f"Delete it and run `python -m helpers fetch {asset.id}`, or copy it again."
+    return f"Delete it and run `{command('fetch', asset.id)}`, or copy it again."

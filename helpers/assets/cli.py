@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from .errors import AssetError
-from .paths import cache_root
+from .paths import cache_root, command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,7 @@ def _verify(names: list[str]) -> int:
             good = state(asset, root) == "installed"
             print(f"{asset.id:20}{'in order' if good else 'not installed'}")
     if broken:
-        print(f"Run: python -m helpers fetch {' '.join(broken)}")
+        print(f"Run: {command('fetch', *broken)}")
     return 1 if broken else 0
 
 

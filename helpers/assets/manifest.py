@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _RECIPE = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DRIVE = re.compile(r"[A-Za-z]:")
+_PLATFORMS = ("linux", "darwin", "win32")  # names of sys.platform
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class Asset:
     python_version: str | None = None
     expect: Mapping[str, str] = field(default_factory=dict)
     may_change: tuple[str, ...] = ()
+    not_on: tuple[str, ...] = ()
+
+    @property
+    def works_here(self) -> bool:
+        """False on a platform that lacks a package which the asset needs."""
+        return sys.platform not in self.not_on
 
     @property
     def requirement(self) -> str:
@@ -106,8 +114,14 @@ def load_manifest(path: Path | None = None) -> dict[str, Asset]:
     return assets
 
 
-def select(names: Iterable[str], assets: Mapping[str, Asset]) -> list[Asset]:
-    """The assets called ``names``; without names, those of the default set."""
+def select(
+    names: Iterable[str], assets: Mapping[str, Asset], *, everywhere: bool = False
+) -> list[Asset]:
+    """The assets called ``names``; without names, those of the default set.
+
+    The default set leaves out what does not work on this platform, unless
+    ``everywhere``.
+    """
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in assets:
@@ -118,7 +132,8 @@ def select(names: Iterable[str], assets: Mapping[str, Asset]) -> list[Asset]:
                 f"Valid names: {', '.join(assets)}."
             )
     if not chosen:
-        return [asset for asset in assets.values() if asset.default]
+        default = [asset for asset in assets.values() if asset.default]
+        return [asset for asset in default if everywhere or asset.works_here]
     return [assets[name] for name in chosen]
 
 
@@ -183,6 +198,12 @@ def _asset(name: str, table: object, file: str) -> Asset:
     for target, digest in expect.items():
         if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
             raise ManifestError(f"{where}: expect[{target!r}] is no SHA-256.")
+    not_on = row.take("not_on", list, [])
+    if any(platform not in _PLATFORMS for platform in not_on):
+        raise ManifestError(
+            f"{where}: not_on lists names of sys.platform ({', '.join(_PLATFORMS)}), "
+            f"got {not_on!r}."
+        )
     python = row.take("python_version", str, "")
     if python and not _VERSION.fullmatch(python):
         raise ManifestError(f"{where}: python_version is like '3.14', got {python!r}.")
@@ -207,6 +228,7 @@ def _asset(name: str, table: object, file: str) -> Asset:
         python_version=python or None,
         expect=expect,
         may_change=tuple(row.take("may_change", list, [])),
+        not_on=tuple(not_on),
     )
     row.finish()
     return asset

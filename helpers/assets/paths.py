@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,3 +29,42 @@ def data_root() -> Path:
 def manifest_path() -> Path:
     """The list of assets, ``data/assets.toml``."""
     return REPOSITORY / "data" / "assets.toml"
+
+
+def command(*words: str) -> str:
+    """What to type for ``python -m helpers WORDS``, in any folder and without a venv.
+
+    For messages: JupyterLab's terminal opens in ``notebooks/``, and `make` activates
+    nothing, so the plain form works only for some.
+    """
+    if _installed():
+        return shell_line(sys.executable, "-m", "helpers", *words)
+    return shell_line(sys.executable, str(REPOSITORY / "helpers/__main__.py"), *words)
+
+
+def pip_install() -> str:
+    """The command that installs this course's packages for this very Python."""
+    pins = str(REPOSITORY / "requirements.txt")
+    return shell_line(sys.executable, "-m", "pip", "install", "-r", pins)
+
+
+def shell_line(*words: str) -> str:
+    """``words`` as one line for a shell; on Windows that is PowerShell."""
+    if sys.platform != "win32":
+        return shlex.join(words)
+    import subprocess
+
+    line = subprocess.list2cmdline(words)
+    # PowerShell takes a quoted name for a text unless it is called.
+    return f"& {line}" if line.startswith('"') else line
+
+
+def _installed() -> bool:
+    """True where ``pip install -e .`` made this folder importable from anywhere."""
+    from importlib import metadata
+
+    for found in metadata.distributions(name="pretrained-models-course"):
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+        if origin.get("url") == REPOSITORY.as_uri():
+            return True
+    return False

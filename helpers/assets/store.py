@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from .archive import extract, sha256_of
 from .errors import AssetError, ManifestError
 from .manifest import Asset
+from .paths import command, pip_install
 
 State = Literal["installed", "missing", "damaged"]
 
@@ -78,7 +79,8 @@ def install(asset: Asset, archive: Path, root: Path, folder: Path) -> None:
     source, target = folder / "source", folder / "target"
     source.mkdir()
     extract(asset, archive, source)
-    _recipe(asset).build(asset, source, target)
+    with _clear_missing_package(asset):
+        _recipe(asset).build(asset, source, target)
     files = _fingerprint_files(target)
     _check_expected(asset, files)
     _marker(asset, root).unlink(missing_ok=True)
@@ -110,7 +112,10 @@ def locked(asset: Asset, root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def staging(asset: Asset, root: Path) -> Iterator[Path]:
-    """A work folder on the cache's own file system, so that a rename is enough."""
+    """A work folder on the cache's own file system, so that a rename is enough.
+
+    ``staging/`` itself stays: another process may be about to make its folder there.
+    """
     parent = root / "staging"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{asset.id}@", dir=parent))
@@ -118,8 +123,6 @@ def staging(asset: Asset, root: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            parent.rmdir()
 
 
 def sweep(root: Path) -> None:
@@ -132,8 +135,6 @@ def sweep(root: Path) -> None:
             FileLock(root / "state" / f"{name}.lock", timeout=0),
         ):
             shutil.rmtree(stale)
-    with contextlib.suppress(OSError):
-        (root / "staging").rmdir()
 
 
 @contextlib.contextmanager
@@ -152,7 +153,19 @@ def clear_errors(asset: Asset, root: Path) -> Iterator[None]:
         else:
             say = f"{error}. Mend this"
         raise AssetError(
-            f"{asset.id}: {say}, then run `python -m helpers fetch {asset.id}`."
+            f"{asset.id}: {say}, then run `{command('fetch', asset.id)}`."
+        ) from error
+
+
+@contextlib.contextmanager
+def _clear_missing_package(asset: Asset) -> Iterator[None]:
+    """Turn a package that a recipe lacks into this asset's failure, with a remedy."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise AssetError(
+            f"{asset.id}: its recipe needs the package {error.name or str(error)!r}, "
+            f"which is not installed. Run `{pip_install()}`."
         ) from error
 
 
@@ -162,10 +175,7 @@ def _recipe(asset: Asset) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
-            raise AssetError(
-                f"{asset.id}: its recipe needs the package {error.name!r}, which is "
-                "not installed. Run `pip install -r requirements.txt`."
-            ) from error
+            raise
         raise ManifestError(
             f"{asset.id}: there is no recipe {asset.recipe!r} in assets/recipes/."
         ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import AssetError
 from ..manifest import Asset
-from ..paths import REPOSITORY
+from ..paths import REPOSITORY, command, pip_install
 
 
 def convert(
@@ -29,8 +29,8 @@ def convert(
         if importlib.util.find_spec(name) is None:
             raise AssetError(
                 f"{asset.id}: its recipe needs the package {name!r}, which is not "
-                "installed. Run `pip install -r requirements.txt`; tensorflow_text "
-                "exists for Linux (also in WSL) and macOS only."
+                f"installed. Run `{pip_install()}`; tensorflow_text exists for Linux "
+                "(also in WSL) and macOS only."
             )
     # A conversion needs no accelerator, and must not take one from somebody.
     hide = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -49,5 +49,5 @@ def convert(
         reason = lines[-1] if lines else f"it ended with status {done.returncode}"
         raise AssetError(
             f"{asset.id}: the conversion failed: {reason} Free some memory, then run "
-            f"`python -m helpers fetch {asset.id}`."
+            f"`{command('fetch', asset.id)}`."
         )
