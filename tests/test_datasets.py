@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from helpers import datasets
 from helpers.assets import MissingAsset
+from helpers.assets.paths import command
 from helpers.datasets import SPLITS, Texts
 
 TEXTS: dict[str, tuple[Callable[[str], Texts], list[int], int, str]] = {
@@ -178,5 +180,5 @@ def test_missing_data_name_the_command(
         (lambda: datasets.sms_spam("train"), "sms-spam"),
         (lambda: datasets.photos(), "photos"),
     ):
-        with pytest.raises(MissingAsset, match=f"python -m helpers fetch {asset}"):
+        with pytest.raises(MissingAsset, match=re.escape(command("fetch", asset))):
             call()
