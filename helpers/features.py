@@ -112,8 +112,7 @@ def cache_features(
             tidy(path.parent)
             if path.exists():
                 return Features(_memory_mapped(path), y, from_cache=True)
-        with in_eval_mode(backbone):
-            x, y = _run(backbone, batches, embed or inputs_of, place.device, progress)
+        x, y = _run(backbone, batches, embed or inputs_of, place.device, progress)
     if path is not None:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, x.numpy())
@@ -132,15 +131,17 @@ def _run(
     plan = batches.everything()
     shown = interactive() if progress is None else progress
     reader = tqdm(batches.read(plan), total=len(plan), disable=not shown, leave=False)
-    for _, batch in reader:
-        x = embed(backbone, to_device(batch, device))
-        if x.ndim != 2:
-            raise ValueError(
-                f"the backbone returned shape {tuple(x.shape)}, not (n, d): pool the "
-                "rest away, e.g. embed=lambda m, b: m(b[0]).mean((2, 3))."
-            )
-        vectors.append(x.float().cpu())
-        labels.append(_labels(batch))
+    with in_eval_mode(backbone):
+        for _, batch in reader:
+            x = embed(backbone, to_device(batch, device))
+            if x.ndim != 2:
+                raise ValueError(
+                    f"the backbone returned shape {tuple(x.shape)}, not (n, d): pool "
+                    "the rest away, e.g. embed=lambda m, b: m(b[0]).mean((2, 3))."
+                )
+            vectors.append(x.float().cpu())
+            labels.append(_labels(batch))
+    # Joined outside inference mode, whose tensors nothing can be trained on.
     return dataset_order(vectors, plan), dataset_order(labels, plan)
 
 

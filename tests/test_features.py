@@ -48,6 +48,9 @@ def test_features_are_what_the_frozen_backbone_says() -> None:
     assert len(found) == 24
     assert not found.from_cache
     assert torch.allclose(found.x, expected, atol=1e-6)
+    head = nn.Linear(16, 3)  # in a loop of one's own
+    nn.functional.cross_entropy(head(found.x), found.y).backward()
+    assert head.weight.grad is not None
 
 
 @pytest.mark.parametrize("wrap", [lambda d: d, Listed], ids=["in memory", "one by one"])
