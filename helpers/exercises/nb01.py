@@ -43,8 +43,8 @@ def _category(answer: str) -> str | None:
             "smileys are easy for both, being yellow and round; subtract what the "
             "network from scratch reaches."
         )
-    if answer == "food":
-        return "that is where it gains least; subtract pretrained minus scratch."
+    if answer == "travel":
+        return "that is where it gains least: take pretrained minus from scratch."
     return (
         "average the difference of the two recalls over the three seeds, with 20 "
         "labels a class, and take the largest."

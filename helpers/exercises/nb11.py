@@ -119,7 +119,7 @@ def _top_p(answer: Callable[..., torch.Tensor]) -> str | None:
     return "sort, add up from the largest down, keep until the sum reaches p."
 
 
-@exercise("11.4", "Most published gaps of one point rest on far fewer examples.")
+@exercise("11.4", "Our 2,000 test sentences cannot settle a gap of one point.")
 def _how_many(answer: float) -> str | None:
     if isinstance(answer, bool) or not math.isfinite(answer):
         return "give a number of sentences, such as 2000."

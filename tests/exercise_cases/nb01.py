@@ -12,7 +12,7 @@ CASES = {
         mistakes=[_YEARS / 3, _YEARS / 2, _YEARS * 365, _YEARS * 365 * 86_400, 1.0],
     ),
     "01.2": Case(
-        solution="animals", mistakes=["smileys", "food", "objects", "crab", 2]
+        solution="animals", mistakes=["smileys", "travel", "food", "objects", "crab", 2]
     ),
     "01.3": Case(
         solution=(94.2, 92.5),
