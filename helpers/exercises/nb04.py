@@ -16,8 +16,8 @@ def _twins(answer: float) -> str | None:
         24: "that is one band, 0.7 to the power of four; there are eight chances.",
         11: "that is the chance to miss each other in all eight bands.",
         70: "0.7 is the chance of a single minimum; a band needs four.",
-        100: "you multiplied eight times the chance of a band, or took rows for bands: "
-        "at least one is 1 minus none.",
+        21: "that is four bands of eight: there are eight bands of four.",
+        100: "you added eight chances of a band up: at least one is 1 minus none.",
     }
     if round(answer) in known:
         return known[round(answer)]

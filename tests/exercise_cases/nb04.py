@@ -27,7 +27,7 @@ def _weighted(values, counts):
 
 
 CASES = {
-    "04.1": Case(solution=89, mistakes=[24, 11, 70, 100, 0.89, 192, 50]),
+    "04.1": Case(solution=89, mistakes=[24, 11, 21, 70, 100, 0.89, 192, 50]),
     "04.2": Case(
         solution=lambda: _cut,
         mistakes=[
