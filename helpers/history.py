@@ -93,7 +93,8 @@ class History:
             right = ax.twinx()
             for number, name in enumerate(scores):
                 text = prefix + name.replace("_", " ")
-                color = f"C{number + 2}"
+                # From the fourth on: the third is a pale grey in colour-blind styles.
+                color = f"C{number + 3}"
                 right.plot(epochs, self[name], "^:", ms=4, color=color, label=text)
             right.set_ylabel(", ".join(n.removeprefix("valid_") for n in scores))
             more, names = right.get_legend_handles_labels()

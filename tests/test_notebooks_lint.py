@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -273,3 +275,13 @@ def test_harmless_content_is_left_alone(change: Change, tmp_path: Path) -> None:
     notebook = good_notebook()
     change(notebook)
     assert findings(notebook, tmp_path) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_readme_names_every_notebook_and_its_time(path: Path) -> None:
+    readme = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+    link = f"(notebooks/{path.name})"
+    (row,) = [line for line in readme.splitlines() if link in line]
+    title = nbformat.read(path, as_version=4).cells[0].source
+    time = re.search(r"^Time: (.+?) to run", title, re.MULTILINE)
+    assert time and row.split("|")[3].strip() == time[1]
