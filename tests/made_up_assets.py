@@ -144,7 +144,9 @@ class World:
     def run(self, code: str, **options: Any) -> subprocess.Popen[str]:
         """Start a Python process that knows this world's paths, to kill or to race."""
         start = (
-            "import sys, types, pathlib\n"
+            "import signal, sys, types, pathlib\n"
+            # A shell's background job ignores Ctrl-C, and so would its children.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"sys.path.insert(0, {str(REPOSITORY)!r})\n"
             "from helpers.assets.fetch import fetch\n"
             f"root = pathlib.Path({str(self.root)!r})\n"
