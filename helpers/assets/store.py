@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from ..atomic import replacing
 from .archive import extract, sha256_of
 from .errors import AssetError, ManifestError
 from .manifest import Asset
@@ -232,12 +233,6 @@ def _read_marker(asset: Asset, root: Path) -> dict[str, Any] | None:
 
 def _write_marker(asset: Asset, root: Path, marker: dict[str, Any]) -> None:
     path = _marker(asset, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(marker, indent=1), encoding="utf-8")
-        _sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     _sync(path.parent)
