@@ -1,0 +1,177 @@
+"""Runs in a kernel before the first cell, when notebooks are refreshed or tested.
+
+Two things, each only if the environment asks for it. COURSE_JITTER="seed:size" puts
+relative noise on all weights after each optimizer step, which makes as many different
+machines as wanted. COURSE_ASSERTIONS=FILE notes by how much each assertion holds, and
+lets the notebook go on where one fails. The course itself knows nothing of either.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from typing import Any
+
+MOST = 1 << 16  # numbers of one tensor that get noise; chaos spreads it to the rest
+_OPERATORS = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+
+
+class Jitter:
+    """Noise after every optimizer step of torch and Keras, hand-written loops too."""
+
+    def __init__(self, seed: int, size: float) -> None:
+        self.seed, self.size = seed, size
+        self.hooked: set[str] = set()
+
+    def watch(self, *_: Any) -> None:
+        """Hook the frameworks that have been imported since the last cell."""
+        for name, hook in (("torch", self._torch), ("keras", self._keras)):
+            if name in sys.modules and name not in self.hooked:
+                self.hooked.add(name)
+                hook()
+
+    def _torch(self) -> None:
+        import torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        generator = torch.Generator()
+
+        def shake(optimizer: Any, *_: Any) -> None:
+            with torch.no_grad():
+                for group in optimizer.param_groups:
+                    for p in group["params"]:
+                        if p.is_floating_point() and p.is_contiguous():
+                            noise_on(p.data.view(-1))
+
+        def noise_on(flat: torch.Tensor) -> None:
+            # A function of the weights alone: what should repeat exactly still does.
+            bits = flat[:1].float().cpu().view(torch.int32).item()
+            generator.manual_seed(self.seed * 1_000_003 + bits)
+            count = min(MOST, flat.numel())
+            last = flat.numel() - count
+            start = int(torch.randint(last + 1, (1,), generator=generator))
+            noise = torch.randn(count, generator=generator)
+            noise = noise.mul_(self.size).add_(1).to(flat.device, flat.dtype)
+            flat[start : start + count].mul_(noise)
+
+        register_optimizer_step_post_hook(shake)
+
+    def _keras(self) -> None:
+        import keras
+        import tensorflow as tf
+
+        apply = keras.optimizers.Optimizer.apply
+        seed, size = self.seed, self.size
+
+        def shaken(optimizer: Any, grads: Any, trainable_variables: Any = None) -> None:
+            apply(optimizer, grads, trainable_variables)
+            step = tf.cast(optimizer.iterations.value, tf.int32)
+            for variable in trainable_variables or optimizer._trainable_variables:
+                noise = tf.random.stateless_normal(
+                    variable.shape, seed=tf.stack([seed, step]), dtype=variable.dtype
+                )
+                variable.assign(variable.value * (1 + size * noise))
+
+        keras.optimizers.Optimizer.apply = shaken
+
+
+class AssertionRecorder(ast.NodeTransformer):
+    """Rewrites each `assert` of a cell so that its two sides are noted.
+
+    One JSON line a comparison goes to the file: cell (execution count), text, the two
+    sides as numbers (None where they are none), operator, and whether it holds.
+    """
+
+    def __init__(self, shell: Any, path: str) -> None:
+        self.shell, self.path = shell, path
+
+    def note(self, text: str, left: Any, sign: str, right: Any, holds: bool) -> None:
+        """Append one line to the file."""
+        sides = [self._number(left), self._number(right)]
+        line = [self.shell.execution_count, text, *sides, sign, holds]
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @staticmethod
+    def _number(value: Any) -> float | None:
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+
+    def compared(self, text: str, *parts: Any) -> Any:
+        """The value of a comparison a < b < c, each pair noted."""
+        result: Any = True
+        for left, sign, right in zip(
+            parts[::2], parts[1::2], parts[2::2], strict=False
+        ):
+            result = eval(f"left {sign} right", {}, {"left": left, "right": right})
+            if not isinstance(result, bool) and getattr(result, "size", 1) != 1:
+                return result
+            self.note(text, left, sign, right, bool(result))
+            if not result:
+                return result
+        return result
+
+    def checked(self, holds: Any, text: str) -> None:
+        """An assertion: noted where it fails, and the notebook goes on."""
+        if not holds:
+            self.note(text, None, "assert", None, False)
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        text = ast.unparse(node.test)
+        value = _Comparisons().visit(node.test)
+        call = ast.Call(_name("__checked__"), [value, ast.Constant(text)], [])
+        return ast.fix_missing_locations(ast.copy_location(ast.Expr(call), node))
+
+
+class _Comparisons(ast.NodeTransformer):
+    """Comparisons of an assertion become calls, also those joined by `and`."""
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if any(type(sign) not in _OPERATORS for sign in node.ops):
+            return node
+        parts: list[ast.expr] = [ast.Constant(ast.unparse(node)), node.left]
+        for sign, right in zip(node.ops, node.comparators, strict=True):
+            parts += [ast.Constant(_OPERATORS[type(sign)]), right]
+        return ast.copy_location(ast.Call(_name("__compared__"), parts, []), node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp  # type: ignore[assignment]
+    visit_Lambda = visit_Call = visit_GeneratorExp  # type: ignore[assignment]
+
+
+def _name(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def start() -> None:
+    """Do what the environment asks for."""
+    import builtins
+
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if jitter := os.environ.get("COURSE_JITTER"):
+        seed, size = jitter.split(":")
+        shell.events.register("pre_run_cell", Jitter(int(seed), float(size)).watch)
+    if path := os.environ.get("COURSE_ASSERTIONS"):
+        recorder = AssertionRecorder(shell, path)
+        # Builtins: a name in the learner's namespace would show there.
+        vars(builtins)["__compared__"] = recorder.compared
+        vars(builtins)["__checked__"] = recorder.checked
+        shell.ast_transformers.append(recorder)
+
+
+start()

@@ -1,0 +1,377 @@
+"""How far printed numbers move from machine to machine: measured, kept, and shown.
+
+`measure` compares runs of one notebook under several variants and writes into each code
+cell's metadata which numbers moved, and between which values. From the same data come
+the small line below such an output, and the findings on prose and assertions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from helpers.tools.outputs import TAG as _TAG
+from helpers.tools.outputs import Field, Number, fields, same_words
+
+__all__ = ["RANGE_TAG", "Assertion", "Played", "measure", "moved_of", "write_notes"]
+
+KEY = "course"
+RANGE_TAG = "expected-range"
+_SHOWN = 5  # numbers named in the line below an output
+_LEAD = "On other machines:"
+_VAGUE = re.compile(
+    r"(about|around|roughly|nearly|almost|some|over|under|below|above|than|least|most|"
+    r"~|≈|to|within|between|and) ?\**$",
+    re.IGNORECASE,
+)
+
+Ranges = dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """One comparison of an ``assert``, as it turned out in one run.
+
+    Attributes:
+        cell: execution count of its cell.
+        text: the comparison.
+        left, right: its sides, None where they are no numbers.
+    """
+
+    cell: int
+    text: str
+    left: float | None
+    right: float | None
+    sign: str
+    holds: bool
+
+
+@dataclass
+class Played:
+    """A notebook as one variant of the machine executed it.
+
+    Attributes:
+        variant: its name.
+        cells: the fields of every code cell, by cell id.
+        assertions: in the order in which they were met.
+    """
+
+    variant: str
+    cells: dict[str, list[Field]]
+    assertions: list[Assertion] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, notebook: NotebookNode, variant: str, assertions: Sequence[Assertion] = ()
+    ) -> Played:
+        """What an executed notebook shows."""
+        code = (cell for cell in notebook.cells if cell.cell_type == "code")
+        shown = {cell.id: fields(cell.outputs) for cell in code}
+        return cls(variant, shown, list(assertions))
+
+
+def moved_of(cell: NotebookNode) -> Ranges:
+    """The ranges kept in a cell: {field: {number: [low, high]}}, counted from 0."""
+    return cell.metadata.get(KEY, {}).get("moved", {})
+
+
+def measure(notebook: NotebookNode, runs: Sequence[Played], merge: bool) -> list[str]:
+    """Keep in each code cell which numbers moved over its output and all ``runs``.
+
+    Args:
+        notebook: executed; its outputs are the ones to be compared with.
+        runs: of the same cells, on this machine's variants.
+        merge: widen the ranges that are there, made on another machine, too.
+
+    Returns what cannot be kept, one sentence a finding: outputs whose words differ.
+    """
+    findings = []
+    for number, cell in _code(notebook):
+        before = moved_of(cell) if merge else {}
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            _keep(cell, {})
+            continue
+        saved, ranges = fields(cell.outputs), {}
+        for position, shown in enumerate(saved):
+            others = []
+            for run in runs:
+                found = run.cells.get(cell.id, [])
+                if [f.kind for f in found] != [f.kind for f in saved]:
+                    what = "holds other parts"
+                elif not same_words(shown, found[position]):
+                    what = f"says {_first_other_line(shown, found[position])}"
+                else:
+                    others.append(found[position])
+                    continue
+                findings.append(
+                    f"code cell {number}: its {shown.kind} {what} under {run.variant}: "
+                    "print numbers, not words that depend on them"
+                )
+            kept = before.get(str(position), {})
+            if moved := _ranges(shown, others, kept):
+                ranges[str(position)] = moved
+        _keep(cell, ranges)
+    return list(dict.fromkeys(findings))
+
+
+def _ranges(
+    shown: Field, others: Iterable[Field], kept: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    columns = [[number.value] for number in shown.numbers]
+    for other in others:
+        for values, number in zip(columns, other.numbers, strict=True):
+            values.append(number.value)
+    for index, (low, high) in kept.items():
+        columns[int(index)] += [low, high]
+    return {
+        str(index): [min(values), max(values)]
+        for index, values in enumerate(columns)
+        if min(values) < max(values)
+    }
+
+
+def _keep(cell: NotebookNode, ranges: Ranges) -> None:
+    cell.metadata.pop(KEY, None)
+    if ranges:
+        cell.metadata[KEY] = {"moved": ranges}
+
+
+def _first_other_line(saved: Field, found: Field) -> str:
+    lines = zip(saved.text.splitlines(), found.text.splitlines(), strict=False)
+    for before, now in lines:
+        if not same_words(Field(saved.kind, before), Field(found.kind, now)):
+            return f"{now.strip()!r} instead of {before.strip()!r}"
+    return "more or fewer lines"
+
+
+def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return enumerate(code, start=1)
+
+
+# The line below an output ---------------------------------------------------------
+
+
+def write_notes(notebook: NotebookNode) -> None:
+    """Make the line below each output that moves anew; the others disappear."""
+    cells = []
+    for cell in notebook.cells:
+        if RANGE_TAG in cell.metadata.get("tags", []):
+            continue
+        cells.append(cell)
+        # Below an exercise it would give the answer away.
+        hidden = {"solution", "exercise"} & set(cell.metadata.get("tags", []))
+        if cell.cell_type != "code" or hidden:
+            continue
+        if text := note(fields(cell.outputs), moved_of(cell)):
+            below = new_markdown_cell(text)
+            below.id = f"{cell.id[:58]}-range"
+            below.metadata = NotebookNode(tags=[RANGE_TAG], editable=False)
+            cells.append(below)
+    notebook.cells = cells
+
+
+def note(shown: Sequence[Field], moved: Ranges) -> str:
+    """The line below an output, "" where nothing in it moves."""
+    said = []
+    # A table comes as HTML and again as plain text: one of them is enough.
+    kinds = [field.kind for field in shown]
+    for position, part in enumerate(shown):
+        if part.kind == "text/plain" and "text/html" in kinds:
+            continue
+        ranges = {int(i): (r[0], r[1]) for i, r in moved.get(str(position), {}).items()}
+        said += list(_phrases(part, ranges))
+    if not said:
+        return ""
+    more = len(said) - _SHOWN
+    if more > 0:
+        said = [*said[:_SHOWN], f"and {more} more"]
+    return f"<small>{_LEAD} {'; '.join(said)}.</small>"
+
+
+def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator[str]:
+    numbers = part.numbers
+    columns: dict[tuple[str, int], list[int]] = {}
+    for index in ranges:
+        columns.setdefault(numbers[index].column, []).append(index)
+    for members in columns.values():
+        first = numbers[members[0]]
+        if len(members) > 2:
+            far = max(
+                max(ranges[i][1] - numbers[i].value, numbers[i].value - ranges[i][0])
+                for i in members
+            )
+            shown = f"{_printed(far, first)}{_unit(part, members[0])}"
+            yield _joined(_title(part, members[0]), f"up to {shown} more or less")
+            continue
+        for index in members:
+            low, high = (_printed(value, numbers[index]) for value in ranges[index])
+            named = _before(part, index) or _joined(
+                _row(part, index), _title(part, index)
+            )
+            yield _joined(named, f"{low} to {high}{_unit(part, index)}")
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(text for text in texts if text)
+
+
+def _printed(value: float, like: Number) -> str:
+    if "e" in like.text.lower():
+        return f"{value:.0e}"
+    decimals = len(like.text.partition(".")[2])
+    return f"{value:,.{decimals}f}" if "," in like.text else f"{value:.{decimals}f}"
+
+
+def _unit(part: Field, index: int) -> str:
+    after = part.words[index + 1]
+    found = re.match(r" of $| ?%| points?\b| ?(?:nats|bits)\b|x\b|-fold\b", after)
+    if not found:
+        return ""
+    if found[0] == " of ":
+        return f" of {part.numbers[index + 1].text}"
+    return found[0]
+
+
+def _before(part: Field, index: int) -> str:
+    """The words right before a number on its line, the last few of them."""
+    before = part.words[index].rpartition("\n")[2]
+    phrase = re.split(r"[,;:()=|·→]\s*", _TAG.sub(" ", before).rstrip(" :=(|·→≈,"))[-1]
+    return " ".join(re.findall(r"[^\W\d][\w'-]*", phrase)[-4:])
+
+
+def _row(part: Field, index: int) -> str:
+    """What a line of a table begins with."""
+    while index and part.numbers[index - 1].line == part.numbers[index].line:
+        index -= 1
+    return _before(part, index)
+
+
+def _title(part: Field, index: int) -> str:
+    """What stands above a number in a table, "" if nothing does."""
+    number = part.numbers[index]
+    if part.kind == "text/html":
+        head = part.text.partition("</tr>")[0]
+        titles = re.findall(r"<th\b.*?</th>", head, re.DOTALL)
+        # Row labels are headers, too, and come first.
+        first_row = part.text.partition("<tbody>")[2].partition("</tr>")[0]
+        place = first_row.count("<th") + number.column[1] - 1
+        return _TAG.sub("", titles[place]).strip() if place < len(titles) else ""
+    lines = part.text.splitlines()
+    start = len(
+        "".join(
+            p + n.text for p, n in zip(part.words, part.numbers[:index], strict=False)
+        )
+        + part.words[index]
+    )
+    start -= part.text.rfind("\n", 0, start) + 1
+    for line in reversed(lines[: number.line]):
+        if Field("", line).numbers or not line.strip():
+            continue
+        for chunk in re.finditer(r"\S+(?: \S+)*", line):
+            if chunk.start() < start + len(number.text) and start < chunk.end():
+                return chunk[0]
+        return ""
+    return ""
+
+
+# Findings -------------------------------------------------------------------------
+
+
+def prose_findings(notebook: NotebookNode) -> list[str]:
+    """Numbers in the prose that repeat one that moves, without an "about"."""
+    cells = notebook.cells
+    findings = []
+    for index, cell in enumerate(cells):
+        if cell.cell_type != "markdown" or RANGE_TAG in cell.metadata.get("tags", []):
+            continue
+        moving = list(_moving_near(cells, index))
+        prose = Field("text/markdown", _plain(cell.source))
+        for place, number in enumerate(prose.numbers):
+            lead = prose.words[place][-24:].rstrip("*_ ")
+            unit = _unit(prose, place).strip()
+            if place and re.fullmatch(r"\s*(to|and|-|–)\s*", prose.words[place]):
+                continue  # the far end of a stated range
+            if _VAGUE.search(lead + " ") or _VAGUE.search(lead):
+                continue
+            for code, other, (low, high), near, other_unit in moving:
+                alike = unit == other_unit and number.unit == other.unit
+                telling = bool(unit) or number.unit < 1 or (near and number.value >= 10)
+                if alike and telling and low <= number.value <= high:
+                    findings.append(
+                        f"the prose of cell {index} says "
+                        f"{number.text}{' ' if unit else ''}{unit}, which code cell "
+                        f"{code} prints and which moves from machine to machine: say "
+                        "'about', or leave it to the output"
+                    )
+                    break
+    return findings
+
+
+def _plain(markdown: str) -> str:
+    """Prose without code, formulas, links' targets and list numbers."""
+    for pattern in (
+        r"```.*?```",
+        r"\$\$.*?\$\$",
+        r"\$[^$\n]+\$",
+        r"`[^`\n]*`",
+        r"\]\([^)]*\)",
+        r"^#.*$",
+        r"^\s*\d+\. ",
+    ):
+        markdown = re.sub(pattern, " ", markdown, flags=re.DOTALL | re.MULTILINE)
+    return markdown
+
+
+def _moving_near(
+    cells: Sequence[NotebookNode], place: int
+) -> Iterator[tuple[int, Number, tuple[float, float], bool, str]]:
+    """(code cell, number, range, is it close, unit) of all numbers that move."""
+    count = 0
+    for index, cell in enumerate(cells):
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        moved = moved_of(cell)
+        shown = fields(cell.outputs) if moved else []
+        for position, ranges in moved.items():
+            part = shown[int(position)]
+            for number, (low, high) in ranges.items():
+                unit = _unit(part, int(number)).strip()
+                found = part.numbers[int(number)]
+                yield count, found, (low, high), abs(index - place) <= 3, unit
+
+
+def assertion_findings(runs: Sequence[Played]) -> list[str]:
+    """Assertions that fail in a run, or hold by less than they differ between runs."""
+    margins: dict[tuple[int, str, int], list[float]] = {}
+    findings = []
+    for run in runs:
+        seen: dict[tuple[int, str], int] = {}
+        for a in run.assertions:
+            if not a.holds:
+                findings.append(
+                    f"code cell {a.cell}: `{a.text}` fails in {run.variant}"
+                )
+            key = a.cell, a.text
+            seen[key] = seen.get(key, -1) + 1
+            if (
+                a.left is None
+                or a.right is None
+                or a.sign not in ("<", "<=", ">", ">=")
+            ):
+                continue
+            margin = a.left - a.right if a.sign in (">", ">=") else a.right - a.left
+            margins.setdefault((*key, seen[key]), []).append(margin)
+    for (cell, text, _), values in margins.items():
+        spread = max(values) - min(values)
+        if 0 <= min(values) < spread:
+            findings.append(
+                f"code cell {cell}: `{text}` holds by {min(values):.3g} only, and that "
+                f"moves by {spread:.3g}: give it room"
+            )
+    return list(dict.fromkeys(findings))

@@ -1,0 +1,95 @@
+"""Other machines, played by this one: threads, instruction sets, and jitter.
+
+A number that a training made differs between processors in its last digits, or more.
+Each variant makes this machine add numbers in another order, or round them otherwise,
+as another machine would; what moves under them is what a learner will see move.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["SAVING", "VARIANTS", "Variant", "of_the_day", "variant"]
+
+STARTUP = Path(__file__).with_name("kernel_startup.py")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run the notebooks.
+
+    Attributes:
+        name: as in ``make test VARIANT=name``.
+        threads: of torch, TensorFlow and the numeric libraries.
+        environment: variables that limit the libraries' instruction sets.
+        jitter: (seed, size) of the relative noise put on the weights after each
+            optimizer step, or None.
+    """
+
+    name: str
+    threads: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    jitter: tuple[int, float] | None = None
+
+    def variables(self) -> dict[str, str]:
+        """The environment of a kernel that plays this variant."""
+        threads = str(self.threads)
+        found = {"COURSE_THREADS": threads, "OMP_NUM_THREADS": threads}
+        found |= {"OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        if self.jitter is not None:
+            found["COURSE_JITTER"] = "{}:{}".format(*self.jitter)
+        return found | dict(self.environment)
+
+
+_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+_BASELINE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OPENBLAS_CORETYPE": "Nehalem",
+}
+# 1e-7 is the rounding of one float32 operation; 1e-6 a machine further away.
+_PLAYED = (
+    Variant("two-threads", threads=2),
+    Variant("one-thread"),
+    Variant("avx2", threads=2, environment=_AVX2),
+    Variant("baseline", environment=_BASELINE),
+    Variant("jitter-1", jitter=(1, 1e-7)),
+    Variant("jitter-2", jitter=(2, 1e-7)),
+    Variant("jitter-3", jitter=(3, 1e-6)),
+    Variant("jitter-4", jitter=(4, 1e-6)),
+)
+VARIANTS: Mapping[str, Variant] = {played.name: played for played in _PLAYED}
+SAVING = VARIANTS["two-threads"]
+"""The variant whose outputs are committed."""
+
+
+def variant(name: str) -> Variant:
+    """The variant of that name.
+
+    Raises:
+        ValueError: there is none; the message lists them.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"variant {name!r}: use one of {', '.join(VARIANTS)}.")
+    return VARIANTS[name]
+
+
+def of_the_day(today: datetime.date) -> Variant:
+    """Another variant each day, never the one that saves: all are seen over time."""
+    others = [played for played in _PLAYED if played is not SAVING]
+    return others[today.toordinal() % len(others)]
+
+
+def kernel_arguments() -> list[str]:
+    """What makes a kernel read its variant when it starts."""
+    code = f"__import__('runpy').run_path({str(STARTUP)!r})"
+    return [f"--IPKernelApp.exec_lines={code}"]
