@@ -42,7 +42,7 @@ lint: $(STAMP) ## check notebooks against the house rules (NB=09, or all)
 fetch: $(STAMP) ## fetch what is missing of the models and data (ARGS="--from DIR")
 	@$(PY) -m helpers fetch $(ARGS)
 
-doctor: $(STAMP) ## check this machine and say how to mend faults
+doctor: $(STAMP) ## check this machine and say how to fix faults
 	@$(PY) -m helpers doctor
 
 bench: $(STAMP) ## measure, and print tables of paired ratios (ARGS="NAME")

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from benchmarks.common import duration, machine, markdown
-from helpers import notebooks
+from helpers.tools import notebooks
 
 GIB = 2**30
 LIMITS = {"seconds": 90.0, "bytes": 3.0 * GIB}

@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from helpers.features import Features as Features
     from helpers.features import cache_features as cache_features
     from helpers.features import mean_pool as mean_pool
-    from helpers.history import History as History
     from helpers.layers import count_parameters as count_parameters
     from helpers.layers import freeze as freeze
     from helpers.layers import unfreeze as unfreeze
+    from helpers.loop.history import History as History
     from helpers.tokens import token_loader as token_loader
+    from helpers.training import classify as classify
+    from helpers.training import epoch_order as epoch_order
     from helpers.training import evaluate as evaluate
     from helpers.training import fit as fit
+    from helpers.training import hf_step as hf_step
     from helpers.training import predict as predict
+    from helpers.training import resolve_precision as resolve_precision
     from helpers.widgets import explore as explore
 
 _HOME = {
@@ -48,14 +52,18 @@ _HOME = {
     "Features": "features",
     "cache_features": "features",
     "mean_pool": "features",
-    "History": "history",
+    "History": "loop.history",
     "count_parameters": "layers",
     "freeze": "layers",
     "unfreeze": "layers",
     "token_loader": "tokens",
+    "classify": "training",
+    "epoch_order": "training",
     "evaluate": "training",
     "fit": "training",
+    "hf_step": "training",
     "predict": "training",
+    "resolve_precision": "training",
     "explore": "widgets",
 }
 _MODULES = ("assets", "datasets", "exercises", "features", "plotting")

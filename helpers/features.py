@@ -12,19 +12,20 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from helpers.atomic import replacing, tidy
-from helpers.batches import (
+from helpers.environment import interactive
+from helpers.files import replacing, tidy
+from helpers.loop.accelerator import prepare
+from helpers.loop.batches import (
     Batch,
     Batches,
     dataset_order,
     targets,
     to_device,
 )
-from helpers.digest import Digest
-from helpers.engine import engine
-from helpers.environment import interactive
-from helpers.randomness import in_eval_mode, own_randomness
-from helpers.steps import inputs_of
+from helpers.loop.hashing import ContentHash
+from helpers.loop.modes import in_eval_mode
+from helpers.loop.seeding import own_randomness
+from helpers.loop.steps import inputs_of
 
 __all__ = ["Features", "cache_features", "mean_pool"]
 
@@ -102,7 +103,10 @@ def cache_features(
             outputs are not (n, d), the loader is empty or without labels, or a file in
             ``folder`` is damaged.
     """
-    with own_randomness(), engine(backbone, precision="fp32", device=device) as place:
+    with (
+        own_randomness(),
+        prepare(backbone, precision="fp32", device=device) as prepared,
+    ):
         batches = Batches(loader, "loader", 0)
         _refuse_random_inputs(batches)
         path, y = None, None
@@ -112,7 +116,7 @@ def cache_features(
             tidy(path.parent)
             if path.exists():
                 return Features(_memory_mapped(path), y, from_cache=True)
-        x, y = _run(backbone, batches, embed or inputs_of, place.device, progress)
+        x, y = _run(backbone, batches, embed or inputs_of, prepared.device, progress)
     if path is not None:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, x.numpy())
@@ -128,7 +132,7 @@ def _run(
     progress: bool | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     vectors, labels = [], []
-    plan = batches.everything()
+    plan = batches.all_batches()
     shown = interactive() if progress is None else progress
     reader = tqdm(batches.read(plan), total=len(plan), disable=not shown, leave=False)
     with in_eval_mode(backbone):
@@ -150,9 +154,9 @@ def _refuse_random_inputs(batches: Batches) -> None:
     first = [list(range(min(16, len(batches.loader.dataset))))]  # type: ignore[arg-type]
     names = []
     for epoch in (0, 1):  # two epochs have different seeds
-        digest = Digest()
-        digest.add(next(batches.read(first, epoch))[1])
-        names.append(digest.name())
+        content = ContentHash()
+        content.add(next(batches.read(first, epoch))[1])
+        names.append(content.name())
     if names[0] != names[1]:
         raise ValueError(
             "reading the same examples twice gave different inputs: the dataset's "
@@ -165,14 +169,14 @@ def _key(
     backbone: nn.Module, batches: Batches, embed: Embed | None
 ) -> tuple[str, torch.Tensor]:
     """A name for (weights, code, inputs), and the labels met on the way."""
-    digest = Digest()
-    digest.add(backbone)
-    digest.add(embed)
-    labels, plan = [], batches.everything()
+    content = ContentHash()
+    content.add(backbone)
+    content.add(embed)
+    labels, plan = [], batches.all_batches()
     for _, batch in batches.read(plan):
-        digest.add(batch)
+        content.add(batch)
         labels.append(_labels(batch))
-    return digest.name(), dataset_order(labels, plan)
+    return content.name(), dataset_order(labels, plan)
 
 
 def _labels(batch: Batch) -> torch.Tensor:

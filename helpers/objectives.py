@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["distillation", "info_nce", "l2_sp", "margin_contrastive", "mask_tokens"]
+__all__ = ["contrastive_loss", "distillation_loss", "info_nce", "l2_sp", "mask_tokens"]
 
 IGNORED = -100
 """The label that cross-entropy leaves out."""
 
 
-def margin_contrastive(
+def contrastive_loss(
     a: torch.Tensor, b: torch.Tensor, same: torch.Tensor, margin: float = 1.0
 ) -> torch.Tensor:
-    """Margin loss on pairs, as published: both terms squared.
+    """Contrastive (margin) loss on pairs, as published: both terms squared.
 
     mean(y d^2 + (1 - y) max(0, m - d)^2) with d the Euclidean distance; Hadsell, Chopra
     & LeCun 2006, without their factor 1/2. Taught in notebook 03.
@@ -158,7 +158,7 @@ def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(terms).sum()
 
 
-def distillation(
+def distillation_loss(
     student: torch.Tensor,
     teacher: torch.Tensor,
     y: torch.Tensor | None = None,

@@ -1,4 +1,4 @@
-"""Figures that several notebooks draw: pictures in a row, confusion, spread."""
+"""Figures that several notebooks draw: pictures in a row, confusion, runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["confusion", "show_images", "spread"]
+__all__ = ["plot_confusion_matrix", "plot_mean_std", "show_images"]
 
 
 def show_images(
@@ -41,7 +41,9 @@ def _drawable(image: Any) -> np.ndarray:
     return picture.squeeze(-1) if picture.shape[-1] == 1 else picture
 
 
-def confusion(matrix: ArrayLike, names: Sequence[str], ax: Axes | None = None) -> Axes:
+def plot_confusion_matrix(
+    matrix: ArrayLike, names: Sequence[str], ax: Axes | None = None
+) -> Axes:
     """Draw a confusion matrix (rows: truth, columns: prediction) with its counts."""
     counts = np.asarray(matrix).astype(int)
     size = 1.6 + 0.45 * len(names)
@@ -62,7 +64,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str], ax: Axes | None = None) -
     return ax
 
 
-def spread(
+def plot_mean_std(
     x: ArrayLike, runs: ArrayLike, ax: Axes, *, label: str, style: str = "o-"
 ) -> None:
     """Draw the mean of several runs (runs, points) with a band of one deviation."""

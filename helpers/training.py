@@ -19,17 +19,19 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from helpers.batches import Batches, dataset_order, to_device
-from helpers.engine import Precision, engine
 from helpers.environment import interactive
-from helpers.history import History
-from helpers.interrupts import Interrupt
-from helpers.randomness import in_eval_mode, own_randomness
-from helpers.run import Run, Settings
-from helpers.scoring import Metric, check_metrics, score
-from helpers.steps import Loss, Step, check_loss, inputs_of
+from helpers.loop.accelerator import Precision, prepare, resolve_precision
+from helpers.loop.batches import Batches, dataset_order, to_device
+from helpers.loop.evaluation import Metric, check_metrics, score
+from helpers.loop.history import History
+from helpers.loop.interrupts import Interrupt
+from helpers.loop.modes import in_eval_mode
+from helpers.loop.run import Run, Settings
+from helpers.loop.seeding import own_randomness
+from helpers.loop.steps import Loss, Step, check_loss, classify, hf_step, inputs_of
 
-__all__ = ["evaluate", "fit", "predict"]
+__all__ = ["classify", "epoch_order", "evaluate", "fit", "hf_step", "predict"]
+__all__ += ["resolve_precision"]
 
 Scheduler = LRScheduler | Callable[[torch.optim.Optimizer, int], LRScheduler]
 
@@ -82,8 +84,9 @@ def fit(
             and the outputs are class scores.
         precision: "fp32", "bf16", "fp16" (CUDA, with gradient scaling) or "auto":
             bf16 on a GPU that has it, else fp32.
-        accumulate: batches an optimizer step; their gradients are averaged by example.
-        clip: largest norm of the whole gradient, or None.
+        accumulate: batches an optimizer step; their gradients are averaged by example
+            (elsewhere called gradient_accumulation_steps).
+        clip: largest norm of the whole gradient (max_grad_norm), or None.
         channels_last: store pictures (n, c, h, w) with channels innermost: faster
             convolutions, the same numbers up to rounding.
         compile: run the model through ``torch.compile``.
@@ -131,17 +134,17 @@ def fit(
         save_every=save_every,
         seed=seed,
     )
-    place_of = engine(model, precision=precision, device=device, training=True)
-    with _ready_to_predict(model), own_randomness(), place_of as place:
+    preparing = prepare(model, precision=precision, device=device, training=True)
+    with _ready_to_predict(model), own_randomness(), preparing as prepared:
         if channels_last:
             model.to(memory_format=torch.channels_last)
-        share = (place.rank, place.world)
+        share = (prepared.rank, prepared.world)
         batches = Batches(train, "train", seed, *share)
         chosen = _optimizer(model, optimizer, lr)
         steps = epochs * -(-batches.num_batches // accumulate)
         run = Run(
             model,
-            place,
+            prepared,
             settings,
             batches,
             Batches(valid, "valid", seed, *share) if valid is not None else None,
@@ -150,13 +153,13 @@ def fit(
             step=step,
             loss=loss,
             metrics=metrics,
-            forward=torch.compile(place.model) if compile else place.model,  # type: ignore[arg-type]
+            forward=torch.compile(prepared.model) if compile else prepared.model,  # type: ignore[arg-type]
         )
         shown = interactive() if progress is None else progress
         # A schedule made for so many steps belongs to a run of that length.
         fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
         run.resume(resume, steps if fixed else None)
-        _train(run, show=shown and place.rank == 0)
+        _train(run, show=shown and prepared.rank == 0)
     return run.history
 
 
@@ -181,7 +184,7 @@ def _train(run: Run, show: bool) -> None:
     history.outcome = "running"
     done = run.epoch * size + run.step
     with (
-        Interrupt(active=run.engine.world == 1) as interrupt,
+        Interrupt(active=run.prepared.world == 1) as interrupt,
         tqdm(total=epochs * size, initial=done, disable=not show, leave=False) as bar,
     ):
 
@@ -232,9 +235,12 @@ def evaluate(
     _check_model(model)
     check_metrics(metrics)
     check_loss(step, loss)
-    with own_randomness(), engine(model, precision=precision, device=device) as place:
-        batches = Batches(loader, "loader", 0, place.rank, place.world)
-        return score(model, batches, place, step=step, loss=loss, metrics=metrics)
+    with (
+        own_randomness(),
+        prepare(model, precision=precision, device=device) as prepared,
+    ):
+        batches = Batches(loader, "loader", 0, prepared.rank, prepared.world)
+        return score(model, batches, prepared, step=step, loss=loss, metrics=metrics)
 
 
 def predict(
@@ -251,14 +257,36 @@ def predict(
     """
     _check_model(model)
     outputs = []
-    with own_randomness(), engine(model, precision=precision, device=device) as place:
+    with (
+        own_randomness(),
+        prepare(model, precision=precision, device=device) as prepared,
+    ):
         batches = Batches(loader, "loader", 0)
-        plan = batches.everything()
+        plan = batches.all_batches()
         with in_eval_mode(model):
             for _, batch in batches.read(plan):
-                batch = to_device(batch, place.device)
+                batch = to_device(batch, prepared.device)
                 outputs.append(inputs_of(model, batch).float().cpu())
     return dataset_order(outputs, plan)
+
+
+def epoch_order(
+    loader: DataLoader, *, seed: int = 0, epoch: int = 0
+) -> list[list[int]]:
+    """The indices into ``loader.dataset`` of every batch, as ``fit`` reads them.
+
+    Taught in notebook 08, where a loop by hand trains in the same order.
+
+    Args:
+        loader: as given to :func:`fit`.
+        seed: as given to :func:`fit`.
+        epoch: counted from 0.
+
+    Raises:
+        TypeError, ValueError: a loader that :func:`fit` would refuse.
+    """
+    with own_randomness():
+        return Batches(loader, "loader", seed).plan(epoch)
 
 
 def _check_model(model: object) -> None:

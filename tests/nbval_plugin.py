@@ -17,7 +17,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, NbCellError
 
-from helpers.notebooks import (
+from helpers.tools.notebooks import (
     KERNEL_ARGUMENTS,
     dead_kernel_report,
     heading_above,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.allocator import _glibc
+from helpers.loop.allocator import _glibc
 
 if not sys.platform.startswith("linux") or _glibc() is None:
     pytest.skip("only glibc gives memory back in between", allow_module_level=True)
@@ -17,7 +17,7 @@ if not sys.platform.startswith("linux") or _glibc() is None:
 # In a process of its own: what a heap looks like depends on all that came before.
 PROGRAM = """
 import contextlib, json, psutil, resource, torch
-from helpers.allocator import keep_freed_memory
+from helpers.loop.allocator import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -22,8 +22,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from helpers.batches import Batches, targets, to_device
-from helpers.randomness import mix, reseed
+from helpers.loop.batches import Batches, targets, to_device
+from helpers.loop.seeding import mix, reseed
 from tests.training_cases import Augmented, Listed, blobs, loader
 
 

@@ -15,9 +15,9 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 import helpers
-from helpers import checkpoints
-from helpers.checkpoints import CheckpointMismatch
-from helpers.run import Run
+from helpers.loop import checkpoints
+from helpers.loop.checkpoints import CheckpointMismatch
+from helpers.loop.run import Run
 from tests.training_cases import Augmented, blobs, cnn, loader, mlp, pictures, same
 
 FILE = "checkpoint.safetensors"

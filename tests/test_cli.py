@@ -19,10 +19,9 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import __main__ as cli
-from helpers import doctor, notebooks, tasks
 from helpers.assets import Asset
 from helpers.assets.paths import command, pip_install
+from helpers.tools import cli, doctor, notebooks, tasks
 
 ROOT = Path(__file__).parent.parent
 
@@ -248,8 +247,8 @@ def test_doctor_finds_missing_and_different_packages(tmp_path: Path) -> None:
     assert "1 packages missing: not-a-package-of-ours" in missing.text
     assert different.level == "warning"
     assert f"pytest {pytest.__version__} instead of 0.1" in different.text
-    assert missing.mend
-    assert different.mend
+    assert missing.fix
+    assert different.fix
 
 
 def test_doctor_is_content_with_what_is_installed() -> None:
@@ -287,9 +286,9 @@ def test_doctor_says_which_package_keeps_it_from_starting(package: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == ""
-    fault, mend = done.stdout.splitlines()
+    fault, fix = done.stdout.splitlines()
     assert fault == f"fault    packages missing: {package}"
-    assert mend.strip() == f"mend: {pip_install()}"
+    assert fix.strip() == f"fix: {pip_install()}"
 
 
 def test_doctor_names_the_command_that_fetches(
@@ -299,7 +298,7 @@ def test_doctor_names_the_command_that_fetches(
     finding, *_ = doctor.check_assets()
     assert finding.level == "fault"
     assert "mobilenet-v2" in finding.text
-    assert finding.mend.startswith(command("fetch", "mobilenet-v2"))
+    assert finding.fix.startswith(command("fetch", "mobilenet-v2"))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +310,7 @@ def test_doctor_questions_odd_thread_settings(
     monkeypatch.setenv("COURSE_THREADS", value)
     first, *_ = doctor.check_threads()
     assert first.level == level
-    assert first.mend == "unset COURSE_THREADS"
+    assert first.fix == "unset COURSE_THREADS"
 
 
 def test_doctor_warns_of_little_memory_and_disk(
@@ -335,4 +334,4 @@ def test_doctor_fails_only_on_faults(
     finding = doctor.Finding(level, "a finding", "a command")  # type: ignore[arg-type]
     monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([finding]),))
     assert cli.main(["doctor"]) == status
-    assert "mend: a command" in capsys.readouterr().out
+    assert "fix: a command" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import helpers
 from helpers import features as features_module
-from helpers.digest import Digest
+from helpers.loop.hashing import ContentHash
 from tests.training_cases import Augmented, Listed, blobs, cnn, loader, mlp, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -269,10 +269,10 @@ def test_embed_with_something_that_cannot_be_named(tmp_path: Path) -> None:
 
 
 def name_of_everything() -> str:
-    digest = Digest()
+    content = ContentHash()
     for value in (cnn(), by_global, closure(2), {"a", "b", "c"}, frozenset("xyz")):
-        digest.add(value)
-    return digest.name()
+        content.add(value)
+    return content.name()
 
 
 def test_names_are_the_same_in_another_process() -> None:
@@ -359,9 +359,9 @@ def triple(x: torch.Tensor) -> torch.Tensor:
 
 
 def name_of(part: nn.Module) -> str:
-    digest = Digest()
-    digest.add(part)
-    return digest.name()
+    content = ContentHash()
+    content.add(part)
+    return content.name()
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_an_edited_method_of_a_notebooks_class_is_noticed() -> None:
 
 
 def test_a_class_that_has_items_can_be_named() -> None:
-    digest = Digest()
-    digest.add(lambda model, batch: dict(batch))
-    digest.add(dict)
-    assert len(digest.name()) == 24
+    content = ContentHash()
+    content.add(lambda model, batch: dict(batch))
+    content.add(dict)
+    assert len(content.name()) == 24

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from helpers.notebooks import NOTEBOOKS
+from helpers.tools.notebooks import NOTEBOOKS
 
 NUMBERS = ("05", "06", "07")
 ROW = re.compile(r"^\| ([FS]\d\d\.\d+) \|(.*)\|$", re.MULTILINE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.assets.paths import cache_root
-from helpers.notebooks import NOTEBOOKS, ROOT
+from helpers.tools.notebooks import NOTEBOOKS, ROOT
 from tests import stand_ins
 from tests.notebook_slices import guarded_cells, program
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import helpers
-from helpers.run import NonFiniteLoss
+from helpers.loop.run import NonFiniteLoss
 from tests.test_checkpoints import Stop, crashing
 from tests.training_cases import (
     Augmented,

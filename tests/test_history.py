@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers.history import History, higher_is_better
+from helpers.loop.history import History, higher_is_better
 
 
 def history() -> History:

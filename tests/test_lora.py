@@ -11,8 +11,8 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 import helpers
-from helpers.checkpoints import FILE
 from helpers.datasets import Texts
+from helpers.loop.checkpoints import FILE
 from helpers.tokens import token_loader
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from helpers.objectives import (
-    distillation,
+    contrastive_loss,
+    distillation_loss,
     info_nce,
     l2_sp,
-    margin_contrastive,
     mask_tokens,
 )
 
@@ -34,18 +34,18 @@ def test_margin_contrastive_is_the_published_sum_over_pairs() -> None:
         distance = float(np.sqrt(((left - right) ** 2).sum()))
         terms.append(distance**2 if y else max(0.0, 2.5 - distance) ** 2)
     expected = sum(terms) / len(terms)
-    assert margin_contrastive(a, b, same, margin=2.5).item() == pytest.approx(expected)
+    assert contrastive_loss(a, b, same, margin=2.5).item() == pytest.approx(expected)
 
 
 def test_unlike_pairs_beyond_the_margin_cost_nothing() -> None:
     a = torch.zeros(2, 3)
     b = torch.full((2, 3), 10.0)
-    assert margin_contrastive(a, b, torch.tensor([0, 0])).item() == 0
+    assert contrastive_loss(a, b, torch.tensor([0, 0])).item() == 0
 
 
 def test_margin_contrastive_has_a_finite_gradient_for_equal_points() -> None:
     a = torch.zeros(1, 3, requires_grad=True)
-    margin_contrastive(a, torch.zeros(1, 3), torch.tensor([0])).backward()
+    contrastive_loss(a, torch.zeros(1, 3), torch.tensor([0])).backward()
     assert torch.isfinite(a.grad).all()
 
 
@@ -130,25 +130,25 @@ def test_distillation_is_the_weighted_sum_of_its_parts() -> None:
     log_q = scipy.special.log_softmax(student.numpy(), axis=1)
     hard = -log_q[np.arange(5), y.numpy()].mean()
     expected = alpha * temperature**2 * soft + (1 - alpha) * hard
-    loss = distillation(student, teacher, y, temperature=temperature, alpha=alpha)
+    loss = distillation_loss(student, teacher, y, temperature=temperature, alpha=alpha)
     assert loss.item() == pytest.approx(expected)
 
 
 def test_no_gradient_flows_into_the_teacher() -> None:
     student, teacher = (t.requires_grad_() for t in _pairs())
-    distillation(student, teacher, alpha=1).backward()
+    distillation_loss(student, teacher, alpha=1).backward()
     assert teacher.grad is None and student.grad is not None
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda a, b: margin_contrastive(a, b[:3], torch.ones(6)), "shape"),
-        (lambda a, b: margin_contrastive(a, b, torch.ones(6), margin=0), "margin=0"),
+        (lambda a, b: contrastive_loss(a, b[:3], torch.ones(6)), "shape"),
+        (lambda a, b: contrastive_loss(a, b, torch.ones(6), margin=0), "margin=0"),
         (lambda a, b: info_nce(a[:1], b[:1]), "at least 2"),
         (lambda a, b: info_nce(a, b, 0.0), "temperature"),
-        (lambda a, b: distillation(a, b), "needs the labels"),
-        (lambda a, b: distillation(a, b[:, :2], alpha=1), "same classes"),
+        (lambda a, b: distillation_loss(a, b), "needs the labels"),
+        (lambda a, b: distillation_loss(a, b[:, :2], alpha=1), "same classes"),
         (lambda a, b: l2_sp(nn.Linear(2, 2), {"other": a}), "none of the model"),
         (lambda a, b: l2_sp(nn.Linear(2, 2), {"weight": a}), "was replaced"),
     ],
@@ -172,4 +172,4 @@ def test_a_tokenizers_own_mask_of_special_tokens_is_understood() -> None:
 def test_distillation_of_sequences_asks_to_flatten_them() -> None:
     scores = torch.zeros(2, 5, 7)
     with pytest.raises(ValueError, match=r"\(2, 5, 7\).*flatten\(0, 1\)"):
-        distillation(scores, scores, alpha=1.0)
+        distillation_loss(scores, scores, alpha=1.0)

@@ -38,7 +38,9 @@ def test_pictures_of_every_kind_in_rows() -> None:
 
 
 def test_confusion_counts_rows_as_truth() -> None:
-    ax = plotting.confusion([[5, 1, 0], [0, 2, 0], [0, 0, 0]], ["cat", "dog", "owl"])
+    ax = plotting.plot_confusion_matrix(
+        [[5, 1, 0], [0, 2, 0], [0, 0, 0]], ["cat", "dog", "owl"]
+    )
     texts = {text.get_position(): text.get_text() for text in ax.texts}
     assert texts == {(0, 0): "5", (1, 0): "1", (1, 1): "2"}
     assert ax.get_xlabel() == "predicted"
@@ -52,7 +54,7 @@ def test_confusion_counts_rows_as_truth() -> None:
 
 def test_the_spread_is_one_deviation_around_the_mean() -> None:
     _, ax = plt.subplots()
-    plotting.spread([1, 2], [[0.0, 4.0], [2.0, 4.0]], ax, label="runs")
+    plotting.plot_mean_std([1, 2], [[0.0, 4.0], [2.0, 4.0]], ax, label="runs")
     assert list(ax.lines[0].get_ydata()) == [1.0, 4.0]
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]  # type: ignore[index]
     assert heights.min() == pytest.approx(1 - 2**0.5)

@@ -18,10 +18,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import helpers
-from helpers import engine as engine_module
-from helpers.batches import Batches
-from helpers.run import NonFiniteLoss
-from helpers.steps import LabelGuard
+from helpers.loop import accelerator as accelerator_module
+from helpers.loop.batches import Batches
+from helpers.loop.run import NonFiniteLoss
+from helpers.loop.steps import LabelGuard
 from tests.training_cases import Listed, blobs, cnn, loader, mlp, pictures, same
 
 
@@ -83,7 +83,7 @@ def test_precision_and_device() -> None:
 
 
 def test_bf16_on_a_cpu_that_would_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(accelerator_module, "_cpu_has_bf16", lambda: False)
     refuses("bf16", "slower", "'fp32'", precision="bf16", device="cpu")
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 import helpers
-from helpers import engine as engine_module
+from helpers.loop import accelerator as accelerator_module
 from tests.training_cases import (
     Augmented,
     blobs,
@@ -139,7 +139,7 @@ def test_the_signal_handler_is_put_back() -> None:
 
 def pretend_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any CPU computes in bf16, some of them slowly; tiny models do not mind."""
-    monkeypatch.setattr(engine_module, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(accelerator_module, "_cpu_has_bf16", lambda: True)
 
 
 def dtypes_in_forward(model: nn.Module) -> list[torch.dtype]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from helpers.batches import Batches
+from helpers.loop.batches import Batches
 
 
 def blobs(n: int = 60, classes: int = 3, width: int = 4, seed: int = 0) -> Any:

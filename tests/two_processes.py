@@ -17,7 +17,7 @@ import torchmetrics
 from safetensors.torch import save_file
 from torch import nn
 
-from helpers.checkpoints import CheckpointMismatch
+from helpers.loop.checkpoints import CheckpointMismatch
 from helpers.training import evaluate, fit, predict
 from tests.training_cases import Augmented, blobs, loader, mlp, weights
 

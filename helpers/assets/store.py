@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from ..atomic import replacing
+from ..files import replacing
 from .archive import extract, sha256_of
 from .errors import AssetError, ManifestError
 from .manifest import Asset
@@ -152,7 +152,7 @@ def clear_errors(asset: Asset, root: Path) -> Iterator[None]:
                 "folder you may write in"
             )
         else:
-            say = f"{error}. Mend this"
+            say = f"{error}. Fix this"
         raise AssetError(
             f"{asset.id}: {say}, then run `{command('fetch', asset.id)}`."
         ) from error

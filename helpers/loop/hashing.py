@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.checkpoints import raw_bytes
+from helpers.loop.checkpoints import raw_bytes
 
-__all__ = ["Digest"]
+__all__ = ["ContentHash"]
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, range)
 
 
-class Digest:
+class ContentHash:
     """Collects values; :meth:`name` is then their name."""
 
     def __init__(self) -> None:

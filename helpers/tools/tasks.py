@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers import notebooks
-from helpers.notebooks import NOTEBOOKS, ROOT
+from helpers.tools import notebooks
+from helpers.tools.notebooks import NOTEBOOKS, ROOT
 
 LAB_CONFIG = Path(__file__).parent / "jupyter"
 
@@ -86,7 +86,7 @@ def tests(with_notebooks: bool) -> int:
 
 def notebook_command(command: str, names: Sequence[str]) -> int:
     """Run, refresh or lint the named notebooks; return 1 when one of them failed."""
-    from helpers.notebook_lint import lint
+    from helpers.tools.notebook_lint import lint
 
     try:
         paths = notebooks.find(names)

@@ -1,4 +1,4 @@
-"""House rules for a finished notebook: each finding says how to mend it."""
+"""House rules for a finished notebook: each finding says how to fix it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from helpers.notebooks import ROOT, WIDGET_VIEW
+from helpers.tools.notebooks import ROOT, WIDGET_VIEW
 
 MAX_COLUMNS = 88
 MEDIAN_LINES, MOST_LINES = 6, 18
@@ -60,7 +60,7 @@ def _file(notebook: NotebookNode, text: str, refresh: str) -> Iterator[str]:
     except nbformat.ValidationError as error:
         first = str(error).strip().splitlines()[0]
         yield f"not a valid notebook ({first}): save it again in JupyterLab"
-    # Reading mends ids silently, so look at the file itself.
+    # Reading fixes ids silently, so look at the file itself.
     ids = [cell.get("id") for cell in json.loads(text)["cells"]]
     if None in ids or len(set(ids)) < len(ids):
         yield f"a cell id is missing or used twice: {refresh}"
@@ -118,12 +118,12 @@ def _cell(cell: NotebookNode, refresh: str) -> Iterator[str]:
     for output in cell.outputs:
         if output.output_type == "error" and "raises-exception" not in tags(cell):
             yield (
-                f"it ends with {output.ename}: mend it, or tag the cell "
+                f"it ends with {output.ename}: fix it, or tag the cell "
                 "raises-exception when the error is the lesson"
             )
         if output.get("name") == "stderr":
             yield (
-                "it writes to stderr: mend the cause of the warning, or filter this "
+                "it writes to stderr: fix the cause of the warning, or filter this "
                 "one message with warnings.filterwarnings"
             )
         if WIDGET_VIEW in output.get("data", {}) and not ignored:

@@ -1,4 +1,4 @@
-"""`python -m helpers doctor`: check this machine and say how to mend each fault."""
+"""`python -m helpers doctor`: check this machine and say how to fix each fault."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `mend` is the command (or step) that mends a fault."""
+    """One line of the report; `fix` is the command (or step) that fixes a fault."""
 
     level: Literal["ok", "warning", "fault"]
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def check_python() -> Iterator[Finding]:
@@ -47,8 +47,8 @@ def check_python() -> Iterator[Finding]:
     if (3, 11) <= sys.version_info[:2] < (3, 14):
         yield Finding("ok", f"Python {version}")
     else:
-        mend = "rm -rf .venv && make lab PYTHON=python3.11"
-        yield Finding("fault", f"Python {version}; 3.11 to 3.13 is needed", mend)
+        fix = "rm -rf .venv && make lab PYTHON=python3.11"
+        yield Finding("fault", f"Python {version}; 3.11 to 3.13 is needed", fix)
 
 
 def read_pins(path: Path) -> dict[str, str]:
@@ -153,8 +153,8 @@ def check_memory() -> Iterator[Finding]:
         f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free"
     )
     if memory.available < MEMORY_NEEDED:
-        mend = "close other programs and shut down other notebooks' kernels"
-        yield Finding("warning", f"{text}; some notebooks use 3 GiB", mend)
+        fix = "close other programs and shut down other notebooks' kernels"
+        yield Finding("warning", f"{text}; some notebooks use 3 GiB", fix)
     else:
         yield Finding("ok", text)
 
@@ -166,14 +166,14 @@ def check_disk() -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB disk free for {root}"
     if free < DISK_NEEDED:
-        mend = "free some space, or: export COURSE_CACHE=/a/larger/disk"
-        yield Finding("warning", f"{text}; 2 GiB are wanted", mend)
+        fix = "free some space, or: export COURSE_CACHE=/a/larger/disk"
+        yield Finding("warning", f"{text}; 2 GiB are wanted", fix)
     else:
         yield Finding("ok", text)
     if not os.access(folder, os.W_OK):
         # Reading is enough once everything is fetched, as on a workshop's server.
-        mend = "export COURSE_CACHE=/a/folder/of/yours, then fetch again"
-        yield Finding("warning", f"{folder} cannot be written", mend)
+        fix = "export COURSE_CACHE=/a/folder/of/yours, then fetch again"
+        yield Finding("warning", f"{folder} cannot be written", fix)
 
 
 def check_assets() -> Iterator[Finding]:
@@ -209,12 +209,12 @@ def main() -> int:
     findings = [finding for check in CHECKS for finding in check()]
     for finding in findings:
         print(f"{finding.level:8} {finding.text}")
-        if finding.mend:
-            print(f"{'':8} mend: {finding.mend}")
+        if finding.fix:
+            print(f"{'':8} fix: {finding.fix}")
     faults = sum(finding.level == "fault" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     if faults:
-        print(f"{faults} to mend before the course works here.")
+        print(f"{faults} to fix before the course works here.")
     elif warnings:
         print("The course works here; the warnings say what could be better.")
     else:

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.batches import Batch, Batches, Planned, targets, to_device
-from helpers.randomness import in_eval_mode
+from helpers.loop.batches import Batch, Batches, Shard, targets, to_device
+from helpers.loop.modes import in_eval_mode
 
 __all__ = ["LabelGuard", "LabelOutOfRange", "Loss", "Step", "check_labels"]
 __all__ += [
     "check_loss",
+    "checked_step",
     "choose_step",
     "classify",
     "hf_step",
     "inputs_of",
     "supervised",
-    "take",
 ]
 
 Step = Callable[[nn.Module, Batch], tuple[torch.Tensor, Any]]
@@ -78,8 +78,8 @@ def _explain_index_error(model: nn.Module, batch: Batch) -> None:
         check_labels(y, inputs_of(model, batch).shape[1])
 
 
-def take(
-    step: Step, model: nn.Module, batch: Batch, part: Planned, name: str
+def checked_step(
+    step: Step, model: nn.Module, batch: Batch, part: Shard, name: str
 ) -> tuple[torch.Tensor, Any]:
     """Take a step and check what it returned.
 
@@ -231,7 +231,7 @@ class LabelGuard:
         self.default, self.cross_entropy = step is None, _is_cross_entropy(loss)
         self._num_classes: int | None = None
 
-    def check(self, part: Planned, batch: Batch, device: torch.device) -> None:
+    def check(self, part: Shard, batch: Batch, device: torch.device) -> None:
         """Refuse a batch with a wrong label before it is moved to ``device``.
 
         Raises:

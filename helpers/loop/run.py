@@ -15,17 +15,21 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from helpers import checkpoints
-from helpers.atomic import tidy
-from helpers.batches import Batch, Batches, Planned, to_device
-from helpers.checkpoints import Checkpoint, CheckpointMismatch
-from helpers.engine import Engine
-from helpers.fingerprint import fingerprint, name_of
-from helpers.history import History, higher_is_better
-from helpers.layers import train_mode
-from helpers.randomness import reseed
-from helpers.scoring import Metric, score
-from helpers.steps import LabelGuard, Loss, Step, choose_step, take
+from helpers.files import tidy
+from helpers.loop import checkpoints
+from helpers.loop.accelerator import Prepared
+from helpers.loop.batches import Batch, Batches, Shard, to_device
+from helpers.loop.checkpoints import (
+    Checkpoint,
+    CheckpointMismatch,
+    fingerprint,
+    name_of,
+)
+from helpers.loop.evaluation import Metric, score
+from helpers.loop.history import History, higher_is_better
+from helpers.loop.modes import train_mode
+from helpers.loop.seeding import reseed
+from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
 __all__ = ["NonFiniteLoss", "Run", "Settings"]
 
@@ -63,7 +67,7 @@ class Run:
     def __init__(
         self,
         model: nn.Module,
-        engine: Engine,
+        prepared: Prepared,
         settings: Settings,
         train: Batches,
         valid: Batches | None,
@@ -75,7 +79,7 @@ class Run:
         metrics: Mapping[str, Metric] | None,
         forward: nn.Module,
     ) -> None:
-        self.model, self.forward, self.engine = model, forward, engine
+        self.model, self.forward, self.prepared = model, forward, prepared
         self.settings, self.train, self.valid = settings, train, valid
         self.optimizer, self.scheduler = optimizer, scheduler
         self.given_step, self.loss, self.metrics = step, loss, metrics
@@ -88,8 +92,8 @@ class Run:
         self.loss_sum, self.seen = 0.0, 0
         self.waiting, self.best_value = 0, math.inf
         self.best: dict[str, torch.Tensor] = {}
-        self._unread: list[tuple[int, Planned, torch.Tensor]] = []
-        self._check_every = _STEPS_PER_CHECK.get(engine.device.type, 16)
+        self._unread: list[tuple[int, Shard, torch.Tensor]] = []
+        self._check_every = _STEPS_PER_CHECK.get(prepared.device.type, 16)
 
     # One epoch -----------------------------------------------------------------
 
@@ -116,29 +120,29 @@ class Run:
         self._read_losses()
         return True
 
-    def _backward(self, part: Planned, batch: Batch, total: int, sync: bool) -> None:
+    def _backward(self, part: Shard, batch: Batch, total: int, sync: bool) -> None:
         """Add this batch's share of the group's mean gradient."""
-        self._labels.check(part, batch, self.engine.device)
+        self._labels.check(part, batch, self.prepared.device)
         batch = self._placed(batch)
-        accelerator = self.engine.accelerator
+        accelerator = self.prepared.accelerator
         # Averaging over processes divides by their number; the weight undoes that.
-        weight = part.count * self.engine.world / total
-        if sync or self.engine.world == 1:
+        weight = part.count * self.prepared.world / total
+        if sync or self.prepared.world == 1:
             loss = self._loss(part, batch)
             accelerator.backward(loss if weight == 1 else loss * weight)
             return
-        with accelerator.no_sync(self.engine.model):
+        with accelerator.no_sync(self.prepared.model):
             accelerator.backward(self._loss(part, batch) * weight)
 
-    def _loss(self, part: Planned, batch: Batch) -> torch.Tensor:
+    def _loss(self, part: Shard, batch: Batch) -> torch.Tensor:
         step = choose_step(self.given_step, batch, self.loss)
         reseed(part.seed ^ _READING_TO_FORWARD)
-        loss, _ = take(step, self.forward, batch, part, self.train.name)
+        loss, _ = checked_step(step, self.forward, batch, part, self.train.name)
         self._note(part, loss)
         return loss
 
     def _placed(self, batch: Batch) -> Batch:
-        batch = to_device(batch, self.engine.device)
+        batch = to_device(batch, self.prepared.device)
         if not self.settings.channels_last:
             return batch
         if hasattr(batch, "items"):
@@ -148,7 +152,7 @@ class Run:
         return _channels_last(batch)
 
     def _optimizer_step(self) -> None:
-        scaler, clip = self.engine.accelerator.scaler, self.settings.clip
+        scaler, clip = self.prepared.accelerator.scaler, self.settings.clip
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         if clip is not None:
@@ -182,7 +186,7 @@ class Run:
         """The mean training loss of the epoch so far, as far as it has been read."""
         return self.loss_sum / self.seen if self.seen else math.nan
 
-    def _note(self, part: Planned, loss: torch.Tensor) -> None:
+    def _note(self, part: Shard, loss: torch.Tensor) -> None:
         self._unread.append((self.step, part, loss.detach()))
         if len(self._unread) >= self._check_every:
             self._read_losses()
@@ -227,7 +231,7 @@ class Run:
             scores = score(
                 self.model,
                 self.valid,
-                self.engine,
+                self.prepared,
                 step=self.given_step,
                 loss=self.loss,
                 metrics=self.metrics,
@@ -245,10 +249,10 @@ class Run:
 
     def _loss_totals(self) -> tuple[float, float]:
         """Sum of the epoch's losses and number of examples, over all processes."""
-        if self.engine.world == 1:
+        if self.prepared.world == 1:
             return self.loss_sum, self.seen
-        local = torch.tensor([self.loss_sum, self.seen], device=self.engine.device)
-        loss_sum, seen = self.engine.accelerator.reduce(local, "sum").tolist()
+        local = torch.tensor([self.loss_sum, self.seen], device=self.prepared.device)
+        loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
     def _no_longer_better(self, row: dict[str, float]) -> bool:
@@ -294,10 +298,10 @@ class Run:
             return
         self._read_losses()
         totals = self._loss_totals()
-        if self.engine.rank == 0:
+        if self.prepared.rank == 0:
             tensors, rest = checkpoints.split_optimizer(self.optimizer)
             groups = {"model": self._trained(), "best": self.best, "optimizer": tensors}
-            scaler = self.engine.accelerator.scaler
+            scaler = self.prepared.accelerator.scaler
             values = {
                 "place": [self.epoch, self.step, *totals],
                 "patience": [self.waiting, self.best_value],
@@ -307,8 +311,8 @@ class Run:
                 "scaler": scaler.state_dict() if scaler else None,
             }
             checkpoints.save(folder, Checkpoint(groups, values, self._fingerprint))
-        if self.engine.world > 1:
-            self.engine.accelerator.wait_for_everyone()
+        if self.prepared.world > 1:
+            self.prepared.accelerator.wait_for_everyone()
 
     def resume(self, wanted: bool, total_steps: int | None) -> None:
         """Continue from the folder's checkpoint, if there is one and it is wanted.
@@ -327,7 +331,7 @@ class Run:
             {
                 "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
                 "total steps": total_steps,
-                "precision": self.engine.precision,
+                "precision": self.prepared.precision,
                 "loss": name_of(self.loss),
                 "seed": self.settings.seed,
                 "accumulate": self.settings.accumulate,
@@ -337,7 +341,7 @@ class Run:
                 "patience": self.settings.patience,
             },
         )
-        if self.engine.rank == 0:
+        if self.prepared.rank == 0:
             tidy(folder)
         found = checkpoints.load(folder) if wanted else None
         self._refuse_different_places(found)
@@ -347,16 +351,16 @@ class Run:
         values, tensors = found.values, found.tensors
         self.model.load_state_dict(tensors.get("model", {}), strict=False)
         best = tensors.get("best", {})
-        self.best = {name: t.to(self.engine.device) for name, t in best.items()}
+        self.best = {name: t.to(self.prepared.device) for name, t in best.items()}
         checkpoints.join_optimizer(
             self.optimizer, tensors.get("optimizer", {}), values["optimizer"]
         )
         if self.scheduler is not None:
             self.scheduler.load_state_dict(values["scheduler"])
-        if self.engine.accelerator.scaler is not None:
-            self.engine.accelerator.scaler.load_state_dict(values["scaler"])
+        if self.prepared.accelerator.scaler is not None:
+            self.prepared.accelerator.scaler.load_state_dict(values["scaler"])
         self.epoch, self.step, self.loss_sum, self.seen = values["place"]
-        if self.engine.rank > 0:
+        if self.prepared.rank > 0:
             # The checkpoint holds the sum over all processes; one of them keeps it.
             self.loss_sum, self.seen = 0.0, 0
         self.waiting, self.best_value = values["patience"]
@@ -368,7 +372,7 @@ class Run:
         Raises:
             CheckpointMismatch: they have not, on every process.
         """
-        if self.engine.world == 1:
+        if self.prepared.world == 1:
             return
         places = gather_object([found.values["place"][:2] if found else None])
         if any(place != places[0] for place in places):

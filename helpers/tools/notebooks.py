@@ -23,9 +23,9 @@ import psutil
 from IPython.utils.path import compress_user
 from nbformat import NotebookNode
 
-from helpers.atomic import replacing
+from helpers.files import replacing
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 
 # Seconds a single cell may take before it is stopped, when refreshing and when testing.

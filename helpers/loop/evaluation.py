@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from helpers.batches import Batches, targets, to_device
-from helpers.engine import Engine
-from helpers.randomness import in_eval_mode
-from helpers.steps import LabelGuard, Loss, Step, choose_step, take
+from helpers.loop.accelerator import Prepared
+from helpers.loop.batches import Batches, targets, to_device
+from helpers.loop.modes import in_eval_mode
+from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
 __all__ = ["Metric", "check_metrics", "score"]
 
@@ -47,7 +47,7 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
 def score(
     model: nn.Module,
     batches: Batches,
-    run: Engine,
+    prepared: Prepared,
     *,
     step: Step | None,
     loss: Loss,
@@ -63,7 +63,7 @@ def score(
     for metric in chosen.values():
         metric.reset()
         if isinstance(metric, nn.Module):
-            metric.to(run.device)
+            metric.to(prepared.device)
     losses, correct, labelled = [], [], []
     weights = 0
     labels = LabelGuard(model, batches, step, loss)
@@ -71,10 +71,10 @@ def score(
         for part, batch in batches.read(batches.plan(0)):
             if part.count == 0:
                 continue
-            labels.check(part, batch, run.device)
-            batch = to_device(batch, run.device)
+            labels.check(part, batch, prepared.device)
+            batch = to_device(batch, prepared.device)
             chosen_step = choose_step(step, batch, loss)
-            value, outputs = take(chosen_step, model, batch, part, batches.name)
+            value, outputs = checked_step(chosen_step, model, batch, part, batches.name)
             losses.append(value.detach().float() * part.count)
             weights += part.count
             y = targets(batch)
@@ -90,9 +90,9 @@ def score(
                 correct.append(((outputs.argmax(dim=1) == y) & known).sum())
                 labelled.append(known.sum())
     sums = [_total(losses), float(weights), _total(correct), _total(labelled)]
-    if run.world > 1:
-        local = torch.tensor(sums, dtype=torch.float32, device=run.device)
-        sums = run.accelerator.reduce(local, "sum").tolist()
+    if prepared.world > 1:
+        local = torch.tensor(sums, dtype=torch.float32, device=prepared.device)
+        sums = prepared.accelerator.reduce(local, "sum").tolist()
     result = {"loss": sums[0] / sums[1]}
     if sums[3]:
         result["accuracy"] = sums[2] / sums[3]

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
 
-__all__ = ["in_eval_mode", "mix", "own_randomness", "reseed"]
+__all__ = ["mix", "own_randomness", "reseed"]
 
 
 def mix(*numbers: int) -> int:
@@ -56,16 +55,3 @@ def own_randomness() -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpu)
         if on_mps is not None:
             torch.mps.set_rng_state(on_mps)
-
-
-@contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval and inference mode for all of ``model``; its modules' modes are put back."""
-    modes = [module.training for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in zip(model.modules(), modes, strict=True):
-            module.training = training

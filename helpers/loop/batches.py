@@ -28,9 +28,9 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
-from helpers.randomness import mix, reseed
+from helpers.loop.seeding import mix, reseed
 
-__all__ = ["Batch", "Batches", "Planned", "dataset_order", "targets", "to_device"]
+__all__ = ["Batch", "Batches", "Shard", "dataset_order", "targets", "to_device"]
 
 Batch = Any
 """What a loader yields: a tuple or list of tensors, or a dict of tensors."""
@@ -78,7 +78,7 @@ def dataset_order(parts: list[torch.Tensor], plan: list[list[int]]) -> torch.Ten
 
 
 @dataclass(frozen=True)
-class Planned:
+class Shard:
     """This process's share of one batch.
 
     Attributes:
@@ -98,8 +98,8 @@ class _SeededReader(Dataset):
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, planned: list[Planned]) -> list[Any]:
-        (batch,) = planned
+    def __getitems__(self, shards: list[Shard]) -> list[Any]:
+        (batch,) = shards
         reseed(batch.seed)
         # torch's own protocol: Subset and datasets that read many at once have it.
         many = getattr(self.dataset, "__getitems__", None)
@@ -208,7 +208,7 @@ class Batches:
         if callable(getattr(sampler, "set_epoch", None)):
             sampler.set_epoch(epoch)
 
-    def everything(self) -> list[list[int]]:
+    def all_batches(self) -> list[list[int]]:
         """A plan that reads every example once, whatever the sampler leaves out.
 
         In the sampler's own batches if it has a reason for them, as one that groups
@@ -225,30 +225,30 @@ class Batches:
 
     def read(
         self, plan: list[list[int]], epoch: int = 0, start: int = 0
-    ) -> Iterator[tuple[Planned, Batch]]:
+    ) -> Iterator[tuple[Shard, Batch]]:
         """Yield this process's share of every batch of a plan from ``start`` on.
 
         An empty share (fewer examples than processes) reads the batch's first example
         with ``count`` 0, so that every process takes part in every step.
         """
-        planned = []
+        shards = []
         for number in range(start, len(plan)):
             indices = plan[number]
             share = indices[self.rank :: self.world] if self.world > 1 else indices
             seed = mix(self.seed, epoch, number, self.rank)
-            planned.append(Planned(share or indices[:1], seed, len(share)))
+            shards.append(Shard(share or indices[:1], seed, len(share)))
         if self._tensors is None:
-            yield from zip(planned, self._loader(planned), strict=True)
+            yield from zip(shards, self._loader(shards), strict=True)
             return
-        for part in planned:
+        for part in shards:
             index = torch.tensor(part.indices, device=self._tensors[0].device)
             yield part, tuple(t.index_select(0, index) for t in self._tensors)
 
-    def _loader(self, planned: list[Planned]) -> DataLoader:
+    def _loader(self, shards: list[Shard]) -> DataLoader:
         loader = self.loader
         return DataLoader(
             _SeededReader(loader.dataset),
-            batch_sampler=[[part] for part in planned],
+            batch_sampler=[[part] for part in shards],
             collate_fn=loader.collate_fn,
             num_workers=loader.num_workers,
             pin_memory=loader.pin_memory,

@@ -1,7 +1,7 @@
 """Where and how precisely a model runs, on Hugging Face Accelerate.
 
 Accelerate keeps one state for the whole process and patches the model it prepares; a
-notebook trains many models with many settings. :func:`engine` hides that: it starts
+notebook trains many models with many settings. :func:`prepare` hides that: it starts
 from a clean state and leaves the model, and the memory, as it found them.
 """
 
@@ -19,9 +19,9 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from helpers import environment
-from helpers.allocator import keep_freed_memory
+from helpers.loop.allocator import keep_freed_memory
 
-__all__ = ["Engine", "Precision", "engine", "resolve_precision"]
+__all__ = ["Precision", "Prepared", "prepare", "resolve_precision"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # What Accelerate writes on a model it prepares; left there, a later call with another
@@ -31,7 +31,7 @@ _ACCELERATE = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @dataclass(frozen=True)
-class Engine:
+class Prepared:
     """A prepared model and what runs it.
 
     Attributes:
@@ -124,13 +124,13 @@ def _accelerator(wanted: torch.device | None, precision: str) -> Accelerator:
 
 
 @contextmanager
-def engine(
+def prepare(
     model: nn.Module,
     *,
     precision: str = "auto",
     device: torch.device | str | None = None,
     training: bool = False,
-) -> Iterator[Engine]:
+) -> Iterator[Prepared]:
     """Prepare ``model`` for a training or an evaluation, and undo it at the end.
 
     All of the model is moved to the chosen device, also a new head that is still on the
@@ -152,8 +152,8 @@ def engine(
         if accelerator.device.type == "cpu":
             undo.enter_context(keep_freed_memory())
         try:
-            prepared = accelerator.prepare_model(model, evaluation_mode=not training)
-            yield Engine(accelerator, prepared, chosen)
+            ready = accelerator.prepare_model(model, evaluation_mode=not training)
+            yield Prepared(accelerator, ready, chosen)
         finally:
             for name in _PATCHED:
                 own.pop(name, None)

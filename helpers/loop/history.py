@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from helpers.atomic import replacing
+from helpers.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""What ``fit``, ``evaluate``, ``predict`` and ``cache_features`` are made of."""

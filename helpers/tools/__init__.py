@@ -1,0 +1,1 @@
+"""The course author's tools, behind ``python -m helpers``."""
