@@ -1,5 +1,6 @@
 # Every target sets up what it needs; `make` alone lists them.
 NB ?=
+VARIANT ?= one-thread
 ARGS ?=
 PYTHON ?=
 PY := .venv/bin/python
@@ -23,8 +24,8 @@ help: ## show this list
 lab: $(STAMP) ## install, fetch models and data, open JupyterLab (ARGS="--port=9000")
 	@$(PY) -m helpers lab $(ARGS)
 
-test: $(STAMP) ## install, fetch, check, and run all notebooks strictly
-	@$(PY) -m helpers test
+test: $(STAMP) ## install, fetch, check, and run all notebooks strictly (VARIANT=avx2)
+	@$(PY) -m helpers test --variant $(VARIANT)
 
 check: $(STAMP) ## style, types, notebook lint and unit tests, without notebooks
 	@$(PY) -m helpers check
@@ -33,8 +34,8 @@ run: $(STAMP) ## execute one notebook here and print its results (NB=09)
 	@test -n "$(NB)" || { echo "Say which notebook: make run NB=09"; exit 2; }
 	@$(PY) -m helpers run $(NB)
 
-refresh: $(STAMP) ## execute notebooks and save their outputs (NB=09, or all)
-	@$(PY) -m helpers refresh $(NB)
+refresh: $(STAMP) ## execute notebooks, save outputs and ranges (NB=09, or all)
+	@$(PY) -m helpers refresh $(NB) $(ARGS)
 
 lint: $(STAMP) ## check notebooks against the house rules (NB=09, or all)
 	@$(PY) -m helpers lint $(NB)

@@ -1,14 +1,18 @@
-"""What strict nbval lacks: a fixed environment, `Out[n]`, and a quick word on death.
+"""What strict nbval lacks: numbers within measured bounds, and well-kept kernels.
 
-Loaded by the root conftest. The kernels get the environment in which
-`python -m helpers refresh` saved the outputs.
+Loaded by the root conftest. `helpers.tools.outputs` compares. Kernels get the
+environment in which `python -m helpers refresh` saved the outputs, play the variant of
+the machine that COURSE_VARIANT names, and start only where memory is free.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -17,14 +21,20 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, NbCellError
 
-from helpers.tools.notebooks import (
-    KERNEL_ARGUMENTS,
+from helpers.tools import variants
+from helpers.tools.kernels import (
+    Reservation,
     dead_kernel_report,
-    heading_above,
+    kernel_arguments,
     kernel_environment,
     kernel_exitcode,
     use_socket_files,
 )
+from helpers.tools.notebooks import heading_above
+from helpers.tools.outputs import differences, fields
+from helpers.tools.ranges import KEY, moved_of
+
+VARIANT = variants.variant(os.environ.get("COURSE_VARIANT", variants.TESTED.name))
 
 
 class KernelDied(Exception):
@@ -39,10 +49,11 @@ def start_new_kernel(
         kernel_name=kernel_name,
         kernel_spec_manager=nbval.kernel.NbvalKernelspecManager(),
     )
-    folder = use_socket_files(manager)
+    folder, memory = use_socket_files(manager), Reservation()
     manager.start_kernel(
-        env=kernel_environment(), extra_arguments=list(KERNEL_ARGUMENTS), **kwargs
+        env=kernel_environment(VARIANT), extra_arguments=kernel_arguments(), **kwargs
     )
+    memory.used_by(manager.provisioner.pid)
     client = manager.client()
     client.start_channels()
     try:
@@ -50,9 +61,10 @@ def start_new_kernel(
     except RuntimeError:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+        memory.release()
         raise
     finally:
-        manager.course_folder = folder
+        manager.course_folder, manager.course_memory = folder, memory
     return manager, client
 
 
@@ -88,19 +100,55 @@ class CourseKernel(nbval.kernel.RunningKernel):
                 return
 
     def stop(self) -> None:
-        folder = getattr(self.km, "course_folder", None)
+        manager = self.km  # nbval forgets it
         super().stop()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        manager.course_memory.release()
+        if manager.course_folder:
+            shutil.rmtree(manager.course_folder, ignore_errors=True)
+
+
+def compare_outputs(
+    self: IPyNbCell, test: Sequence[Any], ref: Sequence[Any], skip_compare: Any = None
+) -> bool:
+    """Words exactly, numbers within their bounds; replaces nbval's method."""
+    told = differences(fields(ref), fields(test), moved_of(self.cell))
+    self.comparison_traceback = told
+    return not told
 
 
 nbval.kernel.start_new_kernel = start_new_kernel
 nbval.plugin.RunningKernel = CourseKernel
+IPyNbCell.compare_outputs = compare_outputs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks first, the longest first of all: no core waits at the end."""
+    seconds: dict[Path, float] = {}
+
+    def cost(item: pytest.Item) -> float:
+        if not isinstance(item, IPyNbCell):
+            return 0
+        if item.path not in seconds:
+            notebook = json.loads(item.path.read_text("utf-8"))
+            seconds[item.path] = notebook["metadata"].get(KEY, {}).get("seconds", 1)
+        return -seconds[item.path]
+
+    items.sort(key=cost)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do not run the rest of a notebook whose kernel is gone."""
+    if isinstance(item, IPyNbCell) and getattr(item.parent, "course_dead", False):
+        pytest.xfail("the kernel died in an earlier cell")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Report a dead kernel once, with notebook, cell, section and probable cause."""
+    if isinstance(item, IPyNbCell) and item.cell.execution_count is None:
+        # nbval would not compare it.
+        text = "the saved cell was never executed"
+        raise NbCellError(item.cell_num, text, item.cell.source)
     try:
         return (yield)
     except KernelDied:
@@ -116,9 +164,3 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         )
         file.kernel.stop()
         raise NbCellError(item.cell_num, report, item.cell.source) from None
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Do not run the rest of a notebook whose kernel is gone."""
-    if isinstance(item, IPyNbCell) and getattr(item.parent, "course_dead", False):
-        pytest.xfail("the kernel died in an earlier cell")

@@ -13,15 +13,17 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.tools import notebooks
+from helpers.tools.kernels import KERNEL_ENVIRONMENT
+from helpers.tools.refresh import refresh
+from helpers.tools.variants import SAVING
 
 ROOT = Path(__file__).parent.parent
 
 
 def save(path: Path, *sources: str) -> Path:
-    """Write a notebook that was never executed."""
+    """Write a notebook whose cells showed nothing when they were executed."""
     cells = [new_markdown_cell("# Title\n\n## The section")]
-    cells += [new_code_cell(source) for source in sources]
+    cells += [new_code_cell(s, execution_count=i) for i, s in enumerate(sources, 1)]
     nbformat.write(new_notebook(cells=cells), path)
     return path
 
@@ -63,7 +65,7 @@ DEATHS = {
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the strict report on good, changed and deadly notebooks."""
     folder = tmp_path_factory.mktemp("notebooks")
-    names = sorted([*notebooks.KERNEL_ENVIRONMENT, "MPLBACKEND"])
+    names = sorted([*KERNEL_ENVIRONMENT, "MPLBACKEND"])
     good = save(
         folder / "good.ipynb",
         "import os, warnings\nprint('text')",
@@ -74,11 +76,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         "import matplotlib.pyplot as plt\nplt.plot([1, 2]);\nplt.show()",
         f"[os.environ.get(name) for name in {names}]",
     )
-    notebooks.refresh(good)
+    assert list(refresh([good], variants=[SAVING])) == [(good, [])]
     code = nbformat.read(good, as_version=4).cells[1:]
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6, 7]
     assert not code[2].outputs
     assert code[3].outputs[0].data["text/plain"] == "42"
+
+    path = save(folder / "stripped.ipynb", "print(42)")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].execution_count = None
+    nbformat.write(notebook, path)
 
     for name, shown in (("changed", ["43\n"]), ("vanished", [])):
         path = save(folder / f"{name}.ipynb", "print(42)")
@@ -91,7 +98,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = save(folder / "setup.ipynb", *sources)
     notebook = nbformat.read(path, as_version=4)
     elsewhere = "Python 3.13.1 · torch 2.15.0+cu130 · NVIDIA H100, 16 threads · offline"
-    for count, text in enumerate([elsewhere, "accuracy 92 %"], start=1):
+    for count, text in enumerate([elsewhere, "accuracy 95 %"], start=1):
         output = new_output("stream", name="stdout", text=f"{text}\n")
         notebook.cells[count].update(execution_count=count, outputs=[output])
     nbformat.write(notebook, path)
@@ -113,6 +120,11 @@ def test_changed_or_vanished_output_fails(report: str, name: str) -> None:
     assert "Cell outputs differ" in report
 
 
+def test_a_cell_without_a_count_fails(report: str) -> None:
+    assert outcomes(report, "stripped") == ["FAILED"]
+    assert "the saved cell was never executed" in report
+
+
 def test_only_versions_and_device_of_the_setup_line_may_differ(report: str) -> None:
     assert outcomes(report, "setup") == ["PASSED", "FAILED"]
 
@@ -131,37 +143,3 @@ def test_endless_cell_is_stopped(tmp_path: Path) -> None:
     report, _ = strict(tmp_path, "--nbval-cell-timeout=2")
     assert outcomes(report, "endless") == ["FAILED"]
     assert "Timeout of 2 seconds" in report
-
-
-def test_refresh_leaves_a_failing_notebook_alone(tmp_path: Path) -> None:
-    path = save(tmp_path / "55_fails.ipynb", "print(1)", "1 / 0")
-    before = path.read_bytes()
-    with pytest.raises(notebooks.NotebookError, match="code cell 2 .'The section'"):
-        notebooks.refresh(path)
-    assert path.read_bytes() == before
-    assert [item.name for item in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_refresh_names_a_dead_kernel(tmp_path: Path) -> None:
-    path = save(tmp_path / "56_dies.ipynb", "import os", "os.kill(os.getpid(), 9)")
-    with pytest.raises(notebooks.NotebookError, match="The kernel died.*out of memory"):
-        notebooks.refresh(path)
-
-
-def test_refresh_measures_and_writes_clean_json(tmp_path: Path) -> None:
-    path = save(
-        tmp_path / "57_widget.ipynb",
-        "block = bytearray(300 * 2**20)\nimport time; time.sleep(1)",
-        "from ipywidgets import interact\ninteract(lambda a: print(a), a=(0, 3));",
-    )
-    measurement = notebooks.refresh(path)
-    assert 1 < measurement.seconds < 60
-    assert 300 * 2**20 < measurement.peak_bytes < 900 * 2**20
-    text = path.read_text(encoding="utf-8")
-    assert text.endswith("}\n")
-    notebook = nbformat.reads(text, as_version=4)
-    assert "widgets" not in notebook.metadata
-    assert "version" not in notebook.metadata.language_info
-    assert all("execution" not in cell.metadata for cell in notebook.cells)
-    assert not notebook.cells[-1].outputs, "a saved widget would be an error message"

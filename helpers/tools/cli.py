@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from helpers.tools.variants import TESTED, VARIANTS
+
 
 def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
     """Return the parser; the arguments of `fetch` are left out when not needed."""
@@ -20,7 +22,15 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
         help="fetch the assets, then open JupyterLab; further arguments are for it",
         add_help=False,
     )
-    commands.add_parser("test", help="fetch, check, and run all notebooks strictly")
+    test = commands.add_parser(
+        "test", help="fetch, check, and run all notebooks strictly"
+    )
+    test.add_argument(
+        "--variant",
+        default=TESTED.name,
+        choices=[*VARIANTS, "another"],
+        help="the machine that the notebooks' kernels play (%(default)s)",
+    )
     commands.add_parser("check", help="style, types, notebook lint and unit tests")
     for name, what in (
         ("run", "execute one notebook here and print its results"),
@@ -34,6 +44,18 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
             metavar="NB",
             help="a number (09) or a file name",
         )
+        if name == "refresh":
+            command.add_argument(
+                "--merge",
+                action="store_true",
+                help="keep the saved outputs; widen their ranges by this machine's",
+            )
+            command.add_argument(
+                "--variant",
+                action="append",
+                choices=list(VARIANTS),
+                help="play this one only (may be repeated; default: all)",
+            )
     commands.add_parser("doctor", help="check this machine and say how to fix faults")
     fetch = commands.add_parser("fetch", help="fetch models and data for offline use")
     if with_fetch:
@@ -78,6 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if args.command == "lab":
         return tasks.lab(rest)
-    if args.command in ("test", "check"):
-        return tasks.tests(with_notebooks=args.command == "test")
+    if args.command == "test":
+        return tasks.tests(with_notebooks=True, name=args.variant)
+    if args.command == "check":
+        return tasks.tests(with_notebooks=False)
+    if args.command == "refresh":
+        return tasks.notebook_command(
+            "refresh", args.names, variants=args.variant or (), merge=args.merge
+        )
     return tasks.notebook_command(args.command, args.names)

@@ -54,7 +54,7 @@ class Jitter:
 
         def noise_on(flat: torch.Tensor) -> None:
             # A function of the weights alone: what should repeat exactly still does.
-            bits = flat[:1].float().cpu().view(torch.int32).item()
+            bits = int(flat[:1].float().cpu().view(torch.int32))
             generator.manual_seed(self.seed * 1_000_003 + bits)
             count = min(MOST, flat.numel())
             last = flat.numel() - count
@@ -87,17 +87,21 @@ class Jitter:
 class AssertionRecorder(ast.NodeTransformer):
     """Rewrites each `assert` of a cell so that its two sides are noted.
 
-    One JSON line a comparison goes to the file: cell (execution count), text, the two
+    One JSON line a comparison goes to the file: cell (counted from 1), text, the two
     sides as numbers (None where they are none), operator, and whether it holds.
     """
 
-    def __init__(self, shell: Any, path: str) -> None:
-        self.shell, self.path = shell, path
+    def __init__(self, path: str) -> None:
+        self.cell, self.path = 0, path
+
+    def next_cell(self, *_: Any) -> None:
+        """A cell begins."""
+        self.cell += 1
 
     def note(self, text: str, left: Any, sign: str, right: Any, holds: bool) -> None:
         """Append one line to the file."""
         sides = [self._number(left), self._number(right)]
-        line = [self.shell.execution_count, text, *sides, sign, holds]
+        line = [self.cell, text, *sides, sign, holds]
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -167,10 +171,11 @@ def start() -> None:
         seed, size = jitter.split(":")
         shell.events.register("pre_run_cell", Jitter(int(seed), float(size)).watch)
     if path := os.environ.get("COURSE_ASSERTIONS"):
-        recorder = AssertionRecorder(shell, path)
+        recorder = AssertionRecorder(path)
         # Builtins: a name in the learner's namespace would show there.
         vars(builtins)["__compared__"] = recorder.compared
         vars(builtins)["__checked__"] = recorder.checked
+        shell.events.register("pre_run_cell", recorder.next_cell)
         shell.ast_transformers.append(recorder)
 
 

@@ -1,8 +1,4 @@
-"""Execute the course's notebooks: `python -m helpers run 09` and `refresh 09`.
-
-The strict notebook tests (`tests/nbval_plugin.py`) start their kernels with the same
-environment as `refresh`, so what is committed and what is tested cannot drift apart.
-"""
+"""Find, execute, clean and write the course's notebooks; `python -m helpers run 09`."""
 
 from __future__ import annotations
 
@@ -10,20 +6,27 @@ import os
 import re
 import shutil
 import sysconfig
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 from IPython.utils.path import compress_user
 from nbformat import NotebookNode
 
 from helpers.files import replacing
+from helpers.tools.kernels import (
+    KERNEL_ARGUMENTS,
+    Reservation,
+    dead_kernel_report,
+    kernel_exitcode,
+    tree_bytes,
+    use_socket_files,
+)
+from helpers.tools.outputs import WIDGET_VIEW
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,31 +34,11 @@ NOTEBOOKS = ROOT / "notebooks"
 # Seconds a single cell may take before it is stopped, when refreshing and when testing.
 CELL_TIMEOUT = 300
 
-# The one environment in which outputs are saved and compared.
-KERNEL_ENVIRONMENT: Mapping[str, str] = {
-    "COURSE_ONLINE": "0",
-    "COURSE_INTERACTIVE": "0",
-    "COURSE_THREADS": "2",
-    # Committed outputs come from a CPU: a GPU's last digits differ.
-    "CUDA_VISIBLE_DEVICES": "",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_OFFLINE": "1",
-    # Without a fixed name a warning prints a random path of a temporary file.
-    "IPYKERNEL_CELL_NAME": "<cell>",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-# Variables of the caller's shell that would change what a cell prints.
-_FOREIGN = ("MPLBACKEND", "OMP_NUM_THREADS", "PYTHONWARNINGS", "COLUMNS", "LINES")
-
-# In-memory history: executing a notebook leaves nothing in the user's IPython history.
-KERNEL_ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]
-
 KERNELSPEC = {
     "display_name": "Python 3 (ipykernel)",
     "language": "python",
     "name": "python3",
 }
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class NotebookError(RuntimeError):
@@ -76,12 +59,6 @@ class Measurement:
     def __str__(self) -> str:
         peak = self.peak_bytes / 2**30
         return f"{self.path.name}: {self.seconds:.1f} s, peak memory {peak:.2f} GiB"
-
-
-def kernel_environment() -> dict[str, str]:
-    """Return the whole environment of a kernel whose outputs are saved or compared."""
-    inherited = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
-    return {**inherited, **KERNEL_ENVIRONMENT}
 
 
 def find(names: Iterable[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
@@ -116,44 +93,6 @@ def heading_above(notebook: NotebookNode, index: int) -> str:
     return ""
 
 
-def dead_kernel_report(notebook: str, cell: int, heading: str, exitcode: object) -> str:
-    """Say where a kernel died and what probably killed it."""
-    place = f"code cell {cell}" + (f" (section {heading!r})" if heading else "")
-    if exitcode in (-9, 137):
-        cause = "killed by signal 9: out of memory is the usual reason"
-    elif isinstance(exitcode, int) and exitcode < 0:
-        cause = f"killed by signal {-exitcode}: a crash inside a compiled library"
-    elif exitcode is None:
-        cause = "its exit status is unknown; out of memory is the usual reason"
-    else:
-        cause = f"it left with exit status {exitcode}"
-    free = psutil.virtual_memory().available / 2**30
-    return (
-        f"The kernel died: {notebook}, {place}. Probable cause: {cause} "
-        f"({free:.1f} GiB are free now). Close other programs and try again."
-    )
-
-
-def kernel_exitcode(manager: Any) -> object:
-    """Return the exit status of a dead kernel's process, None when it is unknown."""
-    process = getattr(getattr(manager, "provisioner", None), "process", None)
-    return None if process is None else process.poll()
-
-
-def use_socket_files(manager: Any) -> str | None:
-    """Let a kernel talk through socket files, which no other program can take or read.
-
-    Returns the temporary folder to delete when the kernel has stopped, or None on
-    Windows, which has TCP ports only.
-    """
-    if os.name != "posix":
-        return None
-    folder = tempfile.mkdtemp(prefix="nb")  # a socket's path must stay short
-    manager.transport = "ipc"
-    manager.connection_file = str(Path(folder, "k.json"))
-    return folder
-
-
 def shorten_paths(text: str) -> str:
     """Remove this machine's folders from a traceback, keeping `helpers/training.py`."""
     for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), ROOT):
@@ -162,32 +101,23 @@ def shorten_paths(text: str) -> str:
     return text
 
 
-def _tree_bytes(pid: int) -> int:
-    """Return the resident memory of process `pid` and its descendants, in bytes."""
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            total += process.memory_info().rss
-    except psutil.Error:
-        pass  # the process ended while it was being measured
-    return total
-
-
 def execute(
     notebook: NotebookNode,
     path: Path,
     *,
     env: dict[str, str],
+    arguments: Sequence[str] = KERNEL_ARGUMENTS,
     timeout: float | None = CELL_TIMEOUT,
+    reservation: Reservation | None = None,
     on_start: Callable[[int, NotebookNode], None] | None = None,
     on_done: Callable[[int, NotebookNode], None] | None = None,
 ) -> Measurement:
     """Execute `notebook` in place, in a fresh kernel working in the folder of `path`.
 
-    `on_start` and `on_done` receive each code cell's position among all cells, and the
-    cell. Raises `NotebookError` naming the cell when one fails, takes longer than
-    `timeout` seconds (None: no limit), or kills the kernel.
+    `reservation` is told which process its memory went to. `on_start` and `on_done`
+    receive each code cell's position among all cells, and the cell. Raises
+    `NotebookError` naming the cell when one fails, takes longer than `timeout` seconds
+    (None: no limit), or kills the kernel.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import (
@@ -214,7 +144,7 @@ def execute(
         timeout=None if timeout is None else int(timeout),
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
-        extra_arguments=list(KERNEL_ARGUMENTS),
+        extra_arguments=list(arguments),
         store_widget_state=True,  # its Output widgets need it; refresh drops it
         coalesce_streams=True,
         on_cell_start=started,
@@ -230,7 +160,9 @@ def execute(
         while not stop.wait(0.2):
             pid = getattr(manager.provisioner, "pid", None)
             if pid is not None:
-                peak = max(peak, _tree_bytes(pid))
+                if reservation is not None and not peak:
+                    reservation.used_by(pid)
+                peak = max(peak, tree_bytes(pid))
             status = kernel_exitcode(manager)
             exitcode = exitcode if status is None else status
 
@@ -338,19 +270,3 @@ def write(notebook: NotebookNode, path: Path) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text.rstrip("\n") + "\n", "utf-8", newline="\n")
         temporary.chmod(path.stat().st_mode if path.exists() else 0o644)
-
-
-def refresh(path: Path) -> Measurement:
-    """Execute the notebook at `path` in the test environment and save its outputs.
-
-    Raises `NotebookError`, leaving the file as it was, when a cell fails.
-    """
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    measurement = execute(notebook, path, env=kernel_environment())
-    strip_noise(notebook)
-    nbformat.validate(notebook)
-    write(notebook, path)
-    return measurement

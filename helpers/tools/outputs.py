@@ -145,8 +145,8 @@ def fields(outputs: Iterable[Mapping[str, Any]]) -> list[Field]:
         for mime in sorted(data):
             shown = "" if mime.startswith("image/") else str(data[mime])
             found.append(Field(mime, shown))
-    shown = {name: _SETUP.sub("SET-UP · ", text) for name, text in streams.items()}
-    return [Field(name, text) for name, text in sorted(shown.items())] + found
+    spoken = [Field(n, _SETUP.sub("SET-UP · ", t)) for n, t in sorted(streams.items())]
+    return spoken + found
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from helpers.tools.outputs import TAG as _TAG
-from helpers.tools.outputs import Field, Number, fields, same_words
+from helpers.tools.outputs import TAG, Field, Number, fields, same_words
 
 __all__ = ["RANGE_TAG", "Assertion", "Played", "measure", "moved_of", "write_notes"]
 
@@ -25,7 +24,7 @@ _SHOWN = 5  # numbers named in the line below an output
 _LEAD = "On other machines:"
 _VAGUE = re.compile(
     r"(about|around|roughly|nearly|almost|some|over|under|below|above|than|least|most|"
-    r"~|≈|to|within|between|and) ?\**$",
+    r"~|≈|within|between) ?\**$",
     re.IGNORECASE,
 )
 
@@ -210,9 +209,9 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
             continue
         for index in members:
             low, high = (_printed(value, numbers[index]) for value in ranges[index])
-            named = _before(part, index) or _joined(
-                _row(part, index), _title(part, index)
-            )
+            named = _before(part, index)
+            if not named and not TAG.sub("", part.words[index]).strip():
+                named = _joined(_row(part, index), _title(part, index))
             yield _joined(named, f"{low} to {high}{_unit(part, index)}")
 
 
@@ -239,8 +238,9 @@ def _unit(part: Field, index: int) -> str:
 
 def _before(part: Field, index: int) -> str:
     """The words right before a number on its line, the last few of them."""
-    before = part.words[index].rpartition("\n")[2]
-    phrase = re.split(r"[,;:()=|·→]\s*", _TAG.sub(" ", before).rstrip(" :=(|·→≈,"))[-1]
+    new_line = "<tr" if part.kind == "text/html" else "\n"
+    before = part.words[index].rpartition(new_line)[2]
+    phrase = re.split(r"[,;:()=|·→]\s*", TAG.sub(" ", before).rstrip(" :=(|·→≈,"))[-1]
     return " ".join(re.findall(r"[^\W\d][\w'-]*", phrase)[-4:])
 
 
@@ -260,7 +260,7 @@ def _title(part: Field, index: int) -> str:
         # Row labels are headers, too, and come first.
         first_row = part.text.partition("<tbody>")[2].partition("</tr>")[0]
         place = first_row.count("<th") + number.column[1] - 1
-        return _TAG.sub("", titles[place]).strip() if place < len(titles) else ""
+        return TAG.sub("", titles[place]).strip() if place < len(titles) else ""
     lines = part.text.splitlines()
     start = len(
         "".join(
@@ -346,17 +346,15 @@ def _moving_near(
                 yield count, found, (low, high), abs(index - place) <= 3, unit
 
 
-def assertion_findings(runs: Sequence[Played]) -> list[str]:
-    """Assertions that fail in a run, or hold by less than they differ between runs."""
+def assertion_findings(runs: Sequence[Played]) -> tuple[list[str], list[str]]:
+    """Assertions that fail in a run, and those that hold by less than they move."""
     margins: dict[tuple[int, str, int], list[float]] = {}
-    findings = []
+    failed, thin = [], []
     for run in runs:
         seen: dict[tuple[int, str], int] = {}
         for a in run.assertions:
             if not a.holds:
-                findings.append(
-                    f"code cell {a.cell}: `{a.text}` fails in {run.variant}"
-                )
+                failed.append(f"code cell {a.cell}: `{a.text}` fails in {run.variant}")
             key = a.cell, a.text
             seen[key] = seen.get(key, -1) + 1
             if (
@@ -370,8 +368,8 @@ def assertion_findings(runs: Sequence[Played]) -> list[str]:
     for (cell, text, _), values in margins.items():
         spread = max(values) - min(values)
         if 0 <= min(values) < spread:
-            findings.append(
+            thin.append(
                 f"code cell {cell}: `{text}` holds by {min(values):.3g} only, and that "
                 f"moves by {spread:.3g}: give it room"
             )
-    return list(dict.fromkeys(findings))
+    return list(dict.fromkeys(failed)), list(dict.fromkeys(thin))

@@ -6,11 +6,18 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.tools import notebooks
-from helpers.tools.notebooks import NOTEBOOKS, ROOT
+import psutil
+
+from helpers.tools import notebooks, refresh
+from helpers.tools.doctor import usable_cores
+from helpers.tools.kernels import MEMORY_NEEDED
+from helpers.tools.notebook_lint import lint
+from helpers.tools.notebooks import NOTEBOOKS, ROOT, NotebookError
+from helpers.tools.variants import TESTED, VARIANTS, another, variant
 
 LAB_CONFIG = Path(__file__).parent / "jupyter"
 
@@ -73,44 +80,79 @@ def lab(extra: Sequence[str] = ()) -> int:
         return 0
 
 
-def tests(with_notebooks: bool) -> int:
-    """Run style, types, lint and unit tests, and all notebooks when asked to."""
+def tests(with_notebooks: bool, name: str = TESTED.name) -> int:
+    """Run style, types, lint and unit tests, and all notebooks when asked to.
+
+    The notebooks play the variant ``name`` of the machine; "another" is a different one
+    every hour. As many run side by side as there are cores and memory.
+    """
     status = fetch_all() if with_notebooks else 0
     if status:
         return status
     command = [sys.executable, "-m", "pytest", "tests"]
+    env = dict(os.environ)
     if with_notebooks:
-        command += ["--nbval", "notebooks"]
-    return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+        turn = int(time.time() // 3600)
+        played = another(turn) if name == "another" else variant(name)
+        saved = sorted({refresh.saved_by(path) for path in notebooks.find()})
+        print(f"Outputs saved by: {'; '.join(saved)}.")
+        print(f"This run plays: {played.name} on {refresh.machine()}.")
+        workers = max(
+            1, min(usable_cores(), psutil.virtual_memory().available // MEMORY_NEEDED)
+        )
+        command += ["--nbval", "notebooks", f"--numprocesses={workers}"]
+        # A notebook's cells stay together, and the longest notebook comes first.
+        command += ["--dist=loadfile", "--no-loadscope-reorder"]
+        env["COURSE_VARIANT"] = played.name
+    return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=env)
 
 
-def notebook_command(command: str, names: Sequence[str]) -> int:
+def notebook_command(
+    command: str,
+    names: Sequence[str],
+    variants: Sequence[str] = (),
+    merge: bool = False,
+) -> int:
     """Run, refresh or lint the named notebooks; return 1 when one of them failed."""
-    from helpers.tools.notebook_lint import lint
-
     try:
         paths = notebooks.find(names)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    if command == "run":
+        return int(sum(map(_run, paths)) > 0)
+    if command == "lint":
+        return int(sum(_show_findings(path, lint(path)) for path in paths) > 0)
+    played = [variant(name) for name in variants or VARIANTS]
     failed = False
-    for path in paths:
-        try:
-            if command == "run":
-                print(f"{path.name}")
-                print(f"done: {notebooks.run(path)}")
-                continue
-            if command == "refresh":
-                print(notebooks.refresh(path))
-        except notebooks.NotebookError as error:
+    for path, found in refresh.refresh(paths, variants=played, merge=merge):
+        if isinstance(found, NotebookError):
             failed = True
-            from nbconvert.filters.ansi import strip_ansi
-
-            text = str(error) if sys.stderr.isatty() else strip_ansi(str(error))
-            print(f"{path.name}: {text}", file=sys.stderr)
-            continue
-        findings = lint(path)
-        failed = failed or (command == "lint" and bool(findings))
-        for finding in findings:
-            print(f"  {path.name}: {finding}")
+            _show_error(path, found)
+        else:
+            _show_findings(path, [*found, *lint(path)])
     return int(failed)
+
+
+def _run(path: Path) -> bool:
+    """Execute a notebook and print its results; True if it failed."""
+    print(path.name)
+    try:
+        print(f"done: {notebooks.run(path)}")
+    except NotebookError as error:
+        _show_error(path, error)
+        return True
+    return False
+
+
+def _show_findings(path: Path, findings: Sequence[str]) -> bool:
+    for finding in findings:
+        print(f"  {path.name}: {finding}")
+    return bool(findings)
+
+
+def _show_error(path: Path, error: NotebookError) -> None:
+    from nbconvert.filters.ansi import strip_ansi
+
+    text = str(error) if sys.stderr.isatty() else strip_ansi(str(error))
+    print(f"{path.name}: {text}", file=sys.stderr)

@@ -7,14 +7,10 @@ as another machine would; what moves under them is what a learner will see move.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-__all__ = ["SAVING", "VARIANTS", "Variant", "of_the_day", "variant"]
-
-STARTUP = Path(__file__).with_name("kernel_startup.py")
+__all__ = ["SAVING", "TESTED", "VARIANTS", "Variant", "another", "variant"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,8 @@ _PLAYED = (
 VARIANTS: Mapping[str, Variant] = {played.name: played for played in _PLAYED}
 SAVING = VARIANTS["two-threads"]
 """The variant whose outputs are committed."""
+TESTED = VARIANTS["one-thread"]
+"""The variant of `make test`: kernels side by side, one thread each."""
 
 
 def variant(name: str) -> Variant:
@@ -83,13 +81,7 @@ def variant(name: str) -> Variant:
     return VARIANTS[name]
 
 
-def of_the_day(today: datetime.date) -> Variant:
-    """Another variant each day, never the one that saves: all are seen over time."""
+def another(turn: int) -> Variant:
+    """Turn by turn each variant but the one that saves: over time all are seen."""
     others = [played for played in _PLAYED if played is not SAVING]
-    return others[today.toordinal() % len(others)]
-
-
-def kernel_arguments() -> list[str]:
-    """What makes a kernel read its variant when it starts."""
-    code = f"__import__('runpy').run_path({str(STARTUP)!r})"
-    return [f"--IPKernelApp.exec_lines={code}"]
+    return others[turn % len(others)]
