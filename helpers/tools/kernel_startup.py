@@ -60,8 +60,9 @@ class Jitter:
             last = flat.numel() - count
             start = int(torch.randint(last + 1, (1,), generator=generator))
             noise = torch.randn(count, generator=generator)
-            noise = noise.mul_(self.size).add_(1).to(flat.device, flat.dtype)
-            flat[start : start + count].mul_(noise)
+            finer = torch.finfo(flat.dtype).eps / torch.finfo(torch.float32).eps
+            noise = noise.to(flat.dtype).mul_(self.size * min(finer, 1)).add_(1)
+            flat[start : start + count].mul_(noise.to(flat.device))
 
         register_optimizer_step_post_hook(shake)
 
