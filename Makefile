@@ -86,6 +86,6 @@ pins: ## rewrite requirements.txt from the ranges in pyproject.toml
 	cat "$$folder/new" > requirements.txt && echo "requirements.txt is new; run make test"
 
 clean: ## remove caches of tools; .venv and the fetched assets stay
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache build
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build
 	@find helpers tests notebooks benchmarks -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} + 2>/dev/null; true

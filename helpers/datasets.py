@@ -21,8 +21,9 @@ from torch.utils.data import Dataset, TensorDataset
 from torchvision.datasets import MNIST, ImageFolder
 
 from helpers.assets import data_root, require
+from helpers.assets.recipes.splits import SPLITS
+from helpers.loop.arguments import check_counts
 
-SPLITS = ("train", "valid", "test")
 _MNIST_VALID = 500  # digits of each class
 
 
@@ -100,7 +101,7 @@ def mnist(split: str, limit: int | None = None) -> TensorDataset:
         if split == "train":
             # From the end: the rare digits near the front all went to "valid".
             order.reverse()
-        wanted = sorted(order[: _check_limit(limit, len(order))])
+        wanted = sorted(order[: _limited(limit, len(order))])
     chosen = torch.as_tensor(wanted)
     images = data.data[chosen].float().div_(255).unsqueeze_(1)
     return TensorDataset(images, labels[chosen])
@@ -205,7 +206,7 @@ def _texts(asset: str, split: str, limit: int | None, part: str = ".") -> Texts:
         rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
     names = sorted({label for _, label in rows})
     number = {name: index for index, name in enumerate(names)}
-    rows = rows[: _check_limit(limit, len(rows))]
+    rows = rows[: _limited(limit, len(rows))]
     labels = torch.tensor([number[label] for _, label in rows])
     return Texts([text for text, _ in rows], labels, names)
 
@@ -228,9 +229,8 @@ def _check_split(split: str, valid: tuple[str, ...] = SPLITS) -> None:
         )
 
 
-def _check_limit(limit: int | None, size: int) -> int:
+def _limited(limit: int | None, size: int) -> int:
     if limit is None:
         return size
-    if not isinstance(limit, int) or not 1 <= limit <= size:
-        raise ValueError(f"limit={limit!r}: choose a whole number from 1 to {size:,}.")
+    check_counts(most=size, limit=limit)
     return limit

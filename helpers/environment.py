@@ -129,9 +129,15 @@ def _threads_wanted() -> int | None:
     text = os.environ.get("COURSE_THREADS")
     if text is None:
         return None
-    if not text.isdigit() or int(text) < 1:
+    threads = whole_number(text)
+    if threads is None:
         raise ValueError(f"COURSE_THREADS={text!r}: give a whole number of threads.")
-    return int(text)
+    return threads
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a setting's ``text`` means, None unless whole and at least 1."""
+    return int(text) if text.isdecimal() and int(text) >= 1 else None
 
 
 def _torch_line(threads: int | None) -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
 from helpers.environment import interactive
-from helpers.files import replacing, tidy
+from helpers.files import remove_leftovers, replacing
 from helpers.loop.accelerator import prepare
 from helpers.loop.batches import (
     Batch,
@@ -113,7 +113,7 @@ def cache_features(
         if folder is not None:
             key, y = _key(backbone, batches, embed)
             path = Path(folder) / f"features-{key}.npy"
-            tidy(path.parent)
+            remove_leftovers(path.parent)
             if path.exists():
                 return Features(_memory_mapped(path), y, from_cache=True)
         x, y = _run(backbone, batches, embed or inputs_of, prepared.device, progress)

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from helpers.loop.arguments import check_positive
+
 __all__ = ["contrastive_loss", "distillation_loss", "info_nce", "l2_sp", "mask_tokens"]
 
 IGNORED = -100
@@ -35,8 +37,7 @@ def contrastive_loss(
             f"a has shape {tuple(a.shape)}, b {tuple(b.shape)}, same "
             f"{tuple(same.shape)}: they must be (n, d), (n, d) and (n,)."
         )
-    if not margin > 0:
-        raise ValueError(f"margin={margin}: give a positive distance such as 1.0.")
+    check_positive(1.0, margin=margin)
     distance = torch.linalg.vector_norm(a - b, dim=1)
     y = same.to(distance.dtype)
     apart = functional.relu(margin - distance)
@@ -64,9 +65,7 @@ def info_nce(
             f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}: both must be (n, d) "
             "with n of at least 2, since the other rows are the negatives."
         )
-    value = torch.as_tensor(temperature).detach().item()
-    if not value > 0:
-        raise ValueError(f"temperature={value}: give a positive number.")
+    check_positive(0.1, temperature=torch.as_tensor(temperature).detach().item())
     similarity = functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
     scores = similarity / temperature
     own = torch.arange(len(a), device=a.device)
@@ -186,11 +185,9 @@ def distillation_loss(
             f"{tuple(teacher.shape)}: both must be (n, C) with the same classes in the "
             "same order; flatten (n, length, C) with .flatten(0, 1)."
         )
-    if not temperature > 0 or not 0 <= alpha <= 1:
-        raise ValueError(
-            f"temperature={temperature}, alpha={alpha}: the temperature must be "
-            "positive and alpha in [0, 1]."
-        )
+    check_positive(2.0, temperature=temperature)
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha}: give a weight in [0, 1].")
     if y is None and alpha < 1:
         raise ValueError(f"alpha={alpha} needs the labels y; without them use alpha=1.")
     soft = functional.kl_div(

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from helpers.environment import interactive
 from helpers.loop.accelerator import Precision, prepare, resolve_precision
+from helpers.loop.arguments import check_counts, check_positive
 from helpers.loop.batches import Batches, dataset_order, to_device
 from helpers.loop.evaluation import Metric, check_metrics, score
 from helpers.loop.history import History
@@ -111,8 +112,8 @@ def fit(
         CheckpointMismatch: ``folder`` holds another run.
     """
     _check_model(model)
-    _check(epochs=epochs, accumulate=accumulate, patience=patience)
-    _check(save_every=save_every)
+    check_counts(epochs=epochs, accumulate=accumulate, patience=patience)
+    check_counts(save_every=save_every)
     if save_every is not None and folder is None:
         raise ValueError(f"save_every={save_every} needs a place: pass folder=....")
     if not isinstance(seed, int):
@@ -320,8 +321,7 @@ def _optimizer(
             "precision. (Frozen weights may stay as they are.)"
         )
     if optimizer is None:
-        if not lr > 0:
-            raise ValueError(f"lr={lr}: give a positive number such as 1e-3.")
+        check_positive(1e-3, lr=lr)
         fused = all(p.is_floating_point() for p in trainable)
         return torch.optim.AdamW(trainable, lr=lr, fused=fused)
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -370,12 +370,6 @@ def _scheduler(
             "optimizer=..., or a function (optimizer, total_steps) as scheduler."
         )
     return made
-
-
-def _check(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
 
 
 def _check_monitor(

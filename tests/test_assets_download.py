@@ -240,7 +240,7 @@ def test_a_stick_is_tidied_after_kill_9_but_not_under_somebody_at_work(
     while not index.sent:
         assert process.poll() is None
         time.sleep(0.02)
-    (partial,) = stick.glob(".partial-*")
+    (partial,) = stick.glob(".partial@*")
     index.mode = "sound"
     assert collect(["beta"], stick, world.manifest).installed == ["beta"]
     assert partial.is_dir()

@@ -14,6 +14,7 @@ import pytest
 
 from helpers.assets import store, verify
 from helpers.assets.paths import command
+from helpers.files import remove_leftovers
 from tests.made_up_assets import World, inner_files, write_wheel
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -187,7 +188,7 @@ def test_a_process_that_ends_pulls_no_folder_away_from_another(
             patch.setattr(tempfile, "mkdtemp", make)
             with store.staging(world.asset("beta"), world.root):
                 pass
-        store.sweep(world.root)
+        remove_leftovers(world.root / "staging", "*")
         return make(**options)
 
     monkeypatch.setattr(tempfile, "mkdtemp", late)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -334,9 +335,9 @@ def test_a_value_that_no_checkpoint_can_hold_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_save_left_is_tidied(tmp_path: Path) -> None:
-    for name in (".saving-999999999-checkpoint", f".saving-{os.getpid()}-checkpoint"):
-        (tmp_path / name).write_bytes(b"half a file")
-    theirs = tmp_path / f".saving-{os.getppid()}-checkpoint"
+    here = socket.gethostname()
+    (tmp_path / f".saving@{here}@999999999@checkpoint").write_bytes(b"half a file")
+    theirs = tmp_path / f".saving@{here}@{os.getppid()}@checkpoint"
     theirs.write_bytes(b"another run that still lives is writing this")
     helpers.fit(mlp(), loader(), folder=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {FILE, theirs.name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -344,7 +345,8 @@ def test_loaders_without_labels_are_refused() -> None:
 
 
 def test_what_a_killed_write_left_is_tidied(tmp_path: Path) -> None:
-    (tmp_path / ".saving-999999999-features-1.npy").write_bytes(b"half")
+    name = f".saving@{socket.gethostname()}@999999999@features-1.npy"
+    (tmp_path / name).write_bytes(b"half")
     helpers.cache_features(mlp(), loader(), folder=tmp_path)
     (path,) = tmp_path.iterdir()
     assert path.name.startswith("features-")

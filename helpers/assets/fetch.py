@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
+from ..files import remove_leftovers, temporary_prefix
 from . import download, store
 from .errors import ArchiveError, AssetError, MissingAsset, NoNetwork
 from .manifest import Asset, load_manifest, select
 from .paths import cache_root, command
 from .progress import Progress
 
-_IN_USE = "in-use"
+_PARTIAL = ".partial"  # work folders on a stick
 
 
 @dataclass
@@ -56,7 +53,8 @@ def fetch(
             f"--from {source}: there is no such folder. Name the one that holds the "
             "archives (files ending in .whl)."
         )
-    store.sweep(root)
+    remove_leftovers(root / "staging", "*")
+    remove_leftovers(root / "state")
     report = Report()
     offline: NoNetwork | None = None
     for asset in select(names, load_manifest(manifest)):
@@ -87,7 +85,7 @@ def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) ->
 
     Without names also those of other platforms: the stick is for other computers.
     """
-    _tidy(folder)
+    remove_leftovers(folder, _PARTIAL)
     report = Report()
     for asset in select(names, load_manifest(manifest), everywhere=True):
         try:
@@ -99,10 +97,12 @@ def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) ->
                 folder.mkdir(parents=True, exist_ok=True)
                 with (
                     Progress(asset.id, asset.size, "saved") as progress,
-                    _partial(folder) as work,
+                    tempfile.TemporaryDirectory(
+                        prefix=temporary_prefix(_PARTIAL), dir=folder
+                    ) as work,
                 ):
                     progress.step(f"downloading {asset.size / 1e6:.1f} MB")
-                    path = download.download(asset, work, progress.at)
+                    path = download.download(asset, Path(work), progress.at)
                     path.replace(folder / asset.archive)
             report.installed.append(asset.id)
         except AssetError as error:
@@ -110,25 +110,6 @@ def collect(names: Iterable[str], folder: Path, manifest: Path | None = None) ->
             if isinstance(error, NoNetwork):
                 break
     return report
-
-
-@contextlib.contextmanager
-def _partial(folder: Path) -> Iterator[Path]:
-    """A work folder on the stick; its lock shows that somebody works in it."""
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
-        work = Path(name)
-        with FileLock(work / _IN_USE):
-            yield work
-
-
-def _tidy(folder: Path) -> None:
-    """Delete the work folders of processes that were killed."""
-    for lock in folder.glob(f".partial-*/{_IN_USE}"):
-        # Somebody at work holds the lock; a folder that is read-only stays as it is.
-        with contextlib.suppress(OSError):
-            with FileLock(lock, timeout=0):
-                pass
-            shutil.rmtree(lock.parent)
 
 
 def _elsewhere(asset: Asset) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from ..files import replacing
+from ..files import replacing, temporary_prefix
 from .archive import extract, sha256_of
 from .errors import AssetError, ManifestError
 from .manifest import Asset
@@ -119,23 +119,11 @@ def staging(asset: Asset, root: Path) -> Iterator[Path]:
     """
     parent = root / "staging"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{asset.id}@", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=temporary_prefix(asset.id), dir=parent))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(root: Path) -> None:
-    """Delete the work folders of processes that were killed."""
-    for stale in (root / "staging").glob("*@*"):
-        name = stale.name.partition("@")[0]
-        # Somebody at work, or a read-only cache: leave it.
-        with (
-            contextlib.suppress(OSError),
-            FileLock(root / "state" / f"{name}.lock", timeout=0),
-        ):
-            shutil.rmtree(stale)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from helpers.files import tidy
+from helpers.files import remove_leftovers
 from helpers.loop import checkpoints
 from helpers.loop.accelerator import Prepared
 from helpers.loop.batches import Batch, Batches, Shard, to_device
@@ -342,7 +342,7 @@ class Run:
             },
         )
         if self.prepared.rank == 0:
-            tidy(folder)
+            remove_leftovers(folder)
         found = checkpoints.load(folder) if wanted else None
         self._refuse_different_places(found)
         if found is None:

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from helpers.assets import AssetError, cache_root, load_manifest, state
 from helpers.assets.manifest import select
 from helpers.assets.paths import REPOSITORY, command, pip_install, shell_line
+from helpers.environment import device, whole_number
 
 OLDEST_TORCH = (2, 11)
 MEMORY_NEEDED = 3 * 2**30  # bytes; no notebook uses more
@@ -99,8 +100,6 @@ def check_device() -> Iterator[Finding]:
     """torch, the device it will use, and the threads it will use."""
     try:
         import torch
-
-        from helpers.environment import device
     except (ImportError, OSError) as error:
         yield Finding("fault", f"torch does not start: {error}", INSTALL)
         return
@@ -136,9 +135,10 @@ def check_threads() -> Iterator[Finding]:
         value = os.environ.get(name)
         if value is None:
             continue
-        if not value.isdigit() or int(value) < 1:
+        threads = whole_number(value)
+        if threads is None:
             yield Finding("fault", f"{name}={value!r} is no number", f"unset {name}")
-        elif int(value) > cores or (int(value) == 1 and cores > 1):
+        elif threads > cores or (threads == 1 and cores > 1):
             text = f"{name}={value} on {cores} cores makes training slow"
             yield Finding("warning", text, f"unset {name}")
     yield Finding(
