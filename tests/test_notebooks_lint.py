@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.tools import notebooks
 from helpers.tools.notebook_lint import lint
+from helpers.tools.ranges import write_notes
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -67,7 +68,9 @@ def good_notebook() -> NotebookNode:
         new_markdown_cell("Look at the time axis."),
         plot,
         new_markdown_cell("Turn the knob.\n\n```python\n# a comment, no heading\n```"),
-        code("interact(show)", "widget", "nbval-ignore-output"),
+        code(
+            "# Not compared: a widget\ninteract(show)", "widget", "nbval-ignore-output"
+        ),
     ]
     for id in ("09.1", "09.2"):
         check = f'helpers.check("{id}", answer)'
@@ -160,6 +163,28 @@ def longer(lines: int) -> Change:
     return change
 
 
+def moves(cell: int, prose: str) -> Change:
+    """The cell prints a loss that moves, and the next cell speaks of it."""
+
+    def change(notebook: NotebookNode) -> None:
+        notebook.cells[cell].outputs = [text_output("loss 0.53")]
+        notebook.cells[cell].metadata["course"] = {"moved": {"0": {"0": [0.5, 0.55]}}}
+        notebook.cells[cell + 1].source = prose
+
+    return change
+
+
+def with_range_below(cell: int) -> Change:
+    """The cell prints a loss that moves, and its range stands below."""
+
+    def change(notebook: NotebookNode) -> None:
+        notebook.cells[cell].outputs = [text_output("loss 0.53")]
+        notebook.cells[cell].metadata["course"] = {"moved": {"0": {"0": [0.5, 0.55]}}}
+        write_notes(notebook)
+
+    return change
+
+
 def wordless(notebook: NotebookNode) -> None:
     for position in (6, 4, 2):
         del notebook.cells[position]
@@ -216,7 +241,13 @@ RULES: dict[str, tuple[Change, str]] = {
     "long cells": (longer(7), "the median code cell has"),
     "very long cells": (longer(18), "more than 18 lines"),
     "few words": (wordless, "Markdown cells for"),
-    "many ignored": (tagged(VALUE, "nbval-ignore-output"), "most one in five"),
+    "many ignored": (tagged(VALUE, "nbval-ignore-output"), "most one in fifty"),
+    "ignored without a reason": (says(WIDGET, "interact(show)"), "without a reason"),
+    "inside helpers": (
+        says(VALUE, "from helpers.loop.steps import classify"),
+        "not a learner's room",
+    ),
+    "prose that moves": (moves(VALUE, "about it: the loss is 0.53."), "says 0.53"),
     "skip": (tagged(VALUE, "nbval-skip"), "nbval-skip without a reason"),
     "hidden from tests": (tagged(VALUE, "skip-execution"), "skip-execution"),
     "nbval comment": (says(VALUE, "# NBVAL_IGNORE_OUTPUT\n1"), "nbval comment"),
@@ -269,6 +300,8 @@ def test_cell_id_used_twice_is_reported(tmp_path: Path) -> None:
         shows("1 and/or 2 in 3/4; km/h; <br /><br />; https://a.org/home/x; 0x1F"),
         data("text/html", "<table><tr><td>1</td></tr></table>"),
         data("image/png", "/home/iVBORw0KGgo"),
+        moves(VALUE, "about it: the loss is about 0.53, in Exercise 00.53."),
+        with_range_below(VALUE),
     ],
 )
 def test_harmless_content_is_left_alone(change: Change, tmp_path: Path) -> None:

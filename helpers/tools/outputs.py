@@ -117,6 +117,12 @@ class Field:
             found.append(Number(match[0], line, column, unit, share, computed))
         return found
 
+    def around(self, index: int) -> str:
+        """A number with a few words on its line, for messages."""
+        before, after = (TAG.sub(" ", self.words[index + side]) for side in (0, 1))
+        line = before.rpartition("\n")[2][-40:] + self.numbers[index].text
+        return _SPACES.sub(" ", line + after.partition("\n")[0][:20]).strip()
+
     def _place(self, match: re.Match[str]) -> tuple[int, int]:
         """Line (row, in a table) of a number, and its position there."""
         above = self.text[: match.start()]
@@ -211,7 +217,7 @@ def _relative(number: Number, moved: Range) -> float:
 def differences(
     saved: Sequence[Field],
     found: Sequence[Field],
-    moved: Mapping[str, Mapping[str, Range]] | None = None,
+    moved: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> list[str]:
     """How two outputs of one cell differ beyond what was measured; [] if they agree.
 
@@ -237,20 +243,14 @@ def _field_differences(
     if not same_words(saved, found):
         return [_line_difference(saved, found)]
     told = []
-    for before, now, allowed in zip(
-        saved.numbers, found.numbers, bounds(saved, moved), strict=True
+    for index, (before, now, allowed) in enumerate(
+        zip(saved.numbers, found.numbers, bounds(saved, moved), strict=True)
     ):
-        if now.value in allowed or before.text == now.text:
-            continue
-        line = (
-            saved.text.splitlines()[before.line].strip()
-            if before.line < len(saved.text.splitlines())
-            else ""
-        )
-        told.append(
-            f"{saved.kind}: {now.text} is not within {allowed.low:.6g} to "
-            f"{allowed.high:.6g}; saved is {before.text}, in the line {line!r}"
-        )
+        if now.value not in allowed and before.text != now.text:
+            told.append(
+                f"{saved.kind}: {now.text} is not within {allowed.low:.6g} to "
+                f"{allowed.high:.6g}; saved is {saved.around(index)!r}"
+            )
     return told
 
 

@@ -14,9 +14,26 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from helpers.tools.outputs import TAG, Field, Number, fields, same_words
+from helpers.tools.outputs import (
+    TAG,
+    Field,
+    Number,
+    differences,
+    fields,
+    same_words,
+)
 
-__all__ = ["RANGE_TAG", "Assertion", "Played", "measure", "moved_of", "write_notes"]
+__all__ = [
+    "RANGE_TAG",
+    "Assertion",
+    "Played",
+    "assertion_findings",
+    "leave_one_out",
+    "measure",
+    "moved_of",
+    "prose_findings",
+    "write_notes",
+]
 
 KEY = "course"
 RANGE_TAG = "expected-range"
@@ -115,6 +132,30 @@ def measure(notebook: NotebookNode, runs: Sequence[Played], merge: bool) -> list
                 ranges[str(position)] = moved
         _keep(cell, ranges)
     return list(dict.fromkeys(findings))
+
+
+def leave_one_out(notebook: NotebookNode, runs: Sequence[Played]) -> list[str]:
+    """Which runs would be refused by bounds made from all the others.
+
+    The nearest thing to the question that matters, whether a machine that nobody has
+    tried will pass. Returns one sentence for each cell and run.
+    """
+    findings = []
+    for left_out in runs:
+        rest = [run for run in runs if run is not left_out]
+        for number, cell in _code(notebook):
+            if "nbval-ignore-output" in cell.metadata.get("tags", []) or not rest:
+                continue
+            base, *others = (run.cells[cell.id] for run in rest)
+            moved = {}
+            for position, shown in enumerate(base):
+                moved[str(position)] = _ranges(shown, [o[position] for o in others], {})
+            for told in differences(base, left_out.cells[cell.id], moved):
+                findings.append(
+                    f"code cell {number}: without {left_out.variant}, the others' "
+                    f"bounds would refuse it ({told})"
+                )
+    return findings
 
 
 def _ranges(
@@ -296,6 +337,8 @@ def prose_findings(notebook: NotebookNode) -> list[str]:
             unit = _unit(prose, place).strip()
             if place and re.fullmatch(r"\s*(to|and|-|–)\s*", prose.words[place]):
                 continue  # the far end of a stated range
+            if re.match(r"0\d", number.text):
+                continue  # an exercise's name
             if _VAGUE.search(lead + " ") or _VAGUE.search(lead):
                 continue
             for code, other, (low, high), near, other_unit in moving:

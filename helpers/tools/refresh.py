@@ -138,6 +138,8 @@ def _keep(path: Path, runs: Sequence[Execution], merge: bool) -> list[str]:
     failed, thin = ranges.assertion_findings(played)
     if wrong or failed:
         raise NotebookError("\n  ".join([*wrong, *failed, "The file is as it was."]))
+    if not merge:
+        thin += ranges.leave_one_out(notebook, played)
     machines = [*about.get("machines", []), machine()]
     names = [*about.get("variants", []), *(run.variant for run in played)]
     about["machines"] = list(dict.fromkeys(machines))
