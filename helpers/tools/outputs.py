@@ -118,10 +118,12 @@ class Field:
         return found
 
     def around(self, index: int) -> str:
-        """A number with a few words on its line, for messages."""
-        before, after = (TAG.sub(" ", self.words[index + side]) for side in (0, 1))
-        line = before.rpartition("\n")[2][-40:] + self.numbers[index].text
-        return _SPACES.sub(" ", line + after.partition("\n")[0][:20]).strip()
+        """The line, or row of a table, in which a number stands: for messages."""
+        begin, end = ("<tr", "</tr") if self.kind == "text/html" else ("\n", "\n")
+        above = self.text[: self._matches[index].start()].rpartition(begin)[2]
+        below = self.text[self._matches[index].start() :]
+        line = above + below.partition(end)[0]
+        return _SPACES.sub(" ", TAG.sub(" ", line).replace("\n", " ")).strip(" >")
 
     def _place(self, match: re.Match[str]) -> tuple[int, int]:
         """Line (row, in a table) of a number, and its position there."""
