@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-from pathlib import Path
-
-import nbformat
 
 from benchmarks.common import duration, machine, markdown
 from helpers.tools import notebooks
+from helpers.tools.refresh import play
+from helpers.tools.variants import SAVING
 
 GIB = 2**30
 LIMITS = {"seconds": 90.0, "bytes": 3.0 * GIB}
 # Where transformers are fine-tuned, twice the time is allowed.
 SLOW = ("11", "14", "15")
-
-
-def measure(path: Path) -> notebooks.Measurement:
-    """Execute a copy in the environment of the tests; the file stays as it is."""
-    notebook = nbformat.read(path, as_version=4)
-    return notebooks.execute(notebook, path, env=notebooks.kernel_environment())
 
 
 def main() -> None:
@@ -35,8 +27,7 @@ def main() -> None:
     for path in notebooks.find(options.names):
         runs = []
         for _ in range(options.rounds):
-            runs.append(measure(path))
-            print(runs[-1], file=sys.stderr, flush=True)
+            runs.append(play(path, SAVING).measurement)
         times = [run.seconds for run in runs]
         peak = max(run.peak_bytes for run in runs)
         allowed = LIMITS["seconds"] * (2 if path.name[:2] in SLOW else 1)

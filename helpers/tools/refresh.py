@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +83,7 @@ def play(path: Path, variant: Variant) -> Execution:
         )
         lines = noted.read_text("utf-8").splitlines()
     assertions = [Assertion(*json.loads(line)) for line in lines]
-    print(f"{measurement}, {variant.name}", flush=True)
+    print(f"{measurement}, {variant.name}", file=sys.stderr, flush=True)
     return Execution(
         notebook, measurement, Played.of(notebook, variant.name, assertions)
     )
