@@ -51,7 +51,9 @@ def start_new_kernel(
     )
     folder, memory = use_socket_files(manager), Reservation()
     manager.start_kernel(
-        env=kernel_environment(VARIANT), extra_arguments=kernel_arguments(), **kwargs
+        env=kernel_environment(VARIANT),
+        extra_arguments=kernel_arguments(VARIANT),
+        **kwargs,
     )
     memory.used_by(manager.provisioner.pid)
     client = manager.client()

@@ -66,10 +66,12 @@ def kernel_environment(variant: Variant) -> dict[str, str]:
     return {**inherited, **KERNEL_ENVIRONMENT, **variant.variables()}
 
 
-def kernel_arguments() -> list[str]:
+def kernel_arguments(variant: Variant) -> list[str]:
     """The arguments of such a kernel; it reads its variant when it starts."""
-    code = f"__import__('runpy').run_path({str(_STARTUP)!r})"
-    return [*KERNEL_ARGUMENTS, f"--IPKernelApp.exec_lines={code}"]
+    programs = [_STARTUP, *([variant.startup] if variant.startup else [])]
+    run = "__import__('runpy').run_path({!r})"
+    lines = [run.format(str(program)) for program in programs]
+    return [*KERNEL_ARGUMENTS, *(f"--IPKernelApp.exec_lines={line}" for line in lines)]
 
 
 def tree_bytes(pid: int) -> int:

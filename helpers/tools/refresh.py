@@ -77,7 +77,7 @@ def play(path: Path, variant: Variant) -> Execution:
             notebook,
             path,
             env={**kernel_environment(variant), "COURSE_ASSERTIONS": str(noted)},
-            arguments=kernel_arguments(),
+            arguments=kernel_arguments(variant),
             timeout=CELL_TIMEOUT * _PATIENCE,
             reservation=reservation,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 __all__ = ["SAVING", "TESTED", "VARIANTS", "Variant", "another", "variant"]
 
@@ -23,12 +24,14 @@ class Variant:
         environment: variables that limit the libraries' instruction sets.
         jitter: (seed, size) of the relative noise put on the weights after each
             optimizer step, or None.
+        startup: a program that a kernel runs before the first cell, or None.
     """
 
     name: str
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     jitter: tuple[int, float] | None = None
+    startup: Path | None = None
 
     def variables(self) -> dict[str, str]:
         """The environment of a kernel that plays this variant."""
