@@ -11,7 +11,7 @@ import torch
 import torchmetrics
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import helpers
 from tests.training_cases import (
@@ -115,6 +115,25 @@ def test_seed_decides_the_order() -> None:
         helpers.fit(model, loader(), seed=seed)
     assert same(models[0], models[1])
     assert not same(models[0], models[2])
+
+
+def test_epoch_order_tells_what_fit_reads_and_draws_nothing_of_the_callers() -> None:
+    data = TensorDataset(blobs().tensors[0], torch.arange(60))
+    read: list[list[int]] = []
+
+    def step(model: nn.Module, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        read.append(batch[1].tolist())
+        outputs = model(batch[0])
+        return outputs.square().mean(), outputs
+
+    weighted = WeightedRandomSampler(torch.ones(60).tolist(), 60)
+    for train in (loader(data), loader(data, shuffle=False, sampler=weighted)):
+        read.clear()
+        helpers.fit(mlp(), train, epochs=2, step=step, seed=3, progress=False)
+        before = torch.get_rng_state()
+        orders = [helpers.epoch_order(train, seed=3, epoch=epoch) for epoch in (0, 1)]
+        assert read == [*orders[0], *orders[1]]
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_frozen_backbone_stays_as_it_is_with_its_statistics() -> None:
