@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import random
@@ -35,9 +36,9 @@ def configure() -> None:
     """
     early = [name for name in _TOO_EARLY if name in sys.modules]
     root = cache_root()
-    # HF_HUB_CACHE too: a user's own one, or its older name, would beat HF_HOME.
-    home = root / "huggingface"
-    wanted = {"HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub")}
+    # Not HF_HOME: a saved login to the Hub lies there, and gated models ask for it.
+    kept = ("hub", "assets", "xet", "modules")
+    wanted = {f"HF_{k.upper()}_CACHE": str(root / "huggingface" / k) for k in kept}
     if early and any(os.environ.get(name) != wanted[name] for name in wanted):
         raise ImportError(
             f"{', '.join(early)} was imported before helpers and would look for models "
@@ -53,6 +54,10 @@ def configure() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Waiting OpenMP threads that spin cost a busy two-core machine a factor of ten.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # For fit(deterministic=True); cuBLAS reads it once, when CUDA starts.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -171,6 +176,10 @@ def _without_native_stderr() -> Iterator[None]:
 
 
 def _tensorflow() -> Any:
+    # Loaded after TensorFlow, Triton's library kills Python without a word, and torch's
+    # optimizers, torchvision and transformers load it. Not every system has it.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
     with _without_native_stderr():
         import tensorflow as tf
 

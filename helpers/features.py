@@ -80,7 +80,7 @@ def cache_features(
     device: torch.device | str | None = None,
     progress: bool | None = None,
 ) -> Features:
-    """Embed every example of a loader once, in eval and inference mode.
+    """Embed every example of a loader once, in eval mode without gradients.
 
     Taught in notebook 09. The vectors come in dataset order, also from a loader that
     shuffles. A head trained on them equals a head trained behind the frozen backbone,
@@ -104,8 +104,8 @@ def cache_features(
             ``folder`` is damaged.
     """
     with (
-        own_randomness(),
         prepare(backbone, precision="fp32", device=device) as prepared,
+        own_randomness(),
     ):
         batches = Batches(loader, "loader", 0)
         _refuse_random_inputs(batches)
@@ -145,7 +145,6 @@ def _run(
                 )
             vectors.append(x.float().cpu())
             labels.append(_labels(batch))
-    # Joined outside inference mode, whose tensors nothing can be trained on.
     return dataset_order(vectors, plan), dataset_order(labels, plan)
 
 

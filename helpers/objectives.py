@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from helpers.loop.arguments import check_positive
 
@@ -55,7 +56,8 @@ def info_nce(
 
     Args:
         a, b: (n, d) embeddings, n at least 2; they are normalised here.
-        temperature: positive number, or a tensor that learns.
+        temperature: positive number, or a tensor that learns; checked where that does
+            not wait for an accelerator.
 
     Raises:
         ValueError: shapes that do not fit, fewer than two rows, or temperature <= 0.
@@ -65,7 +67,9 @@ def info_nce(
             f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}: both must be (n, d) "
             "with n of at least 2, since the other rows are the negatives."
         )
-    check_positive(0.1, temperature=torch.as_tensor(temperature).detach().item())
+    value = torch.as_tensor(temperature).detach()
+    if value.device.type == "cpu":
+        check_positive(0.1, temperature=value.item())
     similarity = functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
     scores = similarity / temperature
     own = torch.arange(len(a), device=a.device)
@@ -123,6 +127,21 @@ def mask_tokens(
     return torch.where(chosen & (fate >= 0.9), others, inputs), labels
 
 
+# Copies of tensors on another device, each kept while the original lives.
+_COPIES = WeakTensorKeyDictionary()
+
+
+def _on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``tensor`` on ``device``, copied anew only when its values have changed."""
+    if tensor.device == device:
+        return tensor.detach()
+    version, copy = _COPIES.get(tensor, (None, None))
+    if copy is None or version != tensor._version or copy.device != device:
+        copy = tensor.detach().to(device)
+        _COPIES[tensor] = (tensor._version, copy)
+    return copy
+
+
 def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Squared distance of the trainable parameters from where they started.
 
@@ -132,7 +151,7 @@ def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
     Args:
         start: parameters by name, e.g. ``copy.deepcopy(model.state_dict())`` made
-            before training.
+            before training; copied to the model's device at the first call only.
 
     Raises:
         ValueError: no trainable parameter is in ``start``, or a shape differs.
@@ -147,7 +166,7 @@ def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
                 f"{tuple(start[name].shape)} in start: leave it out of start when it "
                 "was replaced."
             )
-        before = start[name].detach().to(parameter.device)
+        before = _on_device(start[name], parameter.device)
         terms.append((parameter - before).square().sum())
     if not terms:
         raise ValueError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from helpers.loop.history import History
 from helpers.loop.interrupts import Interrupt
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.run import Run, Settings
-from helpers.loop.seeding import own_randomness
+from helpers.loop.seeding import deterministic_algorithms, own_randomness
 from helpers.loop.steps import Loss, Step, check_loss, classify, hf_step, inputs_of
 
 __all__ = ["classify", "epoch_order", "evaluate", "fit", "hf_step", "predict"]
@@ -60,6 +60,7 @@ def fit(
     resume: bool = True,
     save_every: int | None = None,
     seed: int = 0,
+    deterministic: bool = False,
     device: torch.device | str | None = None,
     progress: bool | None = None,
 ) -> History:
@@ -95,9 +96,12 @@ def fit(
             best epoch's weights back.
         folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
             every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit (same machine, same thread count).
+            are equal bit for bit: always on a CPU (same machine, same thread count),
+            with ``deterministic=True`` on a CUDA GPU.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
+        deterministic: use only algorithms that add in the same order every time. Needed
+            on a CUDA GPU, and slower there; an operation that has none is an error.
         device: None picks CUDA, else MPS, else the CPU.
         progress: show one bar; None means unless COURSE_INTERACTIVE=0.
 
@@ -134,12 +138,16 @@ def fit(
         folder=Path(folder) if folder is not None else None,
         save_every=save_every,
         seed=seed,
+        deterministic=deterministic,
     )
     preparing = prepare(model, precision=precision, device=device, training=True)
-    with _ready_to_predict(model), own_randomness(), preparing as prepared:
+    with _ready_to_predict(model), preparing as prepared, ExitStack() as putting_back:
+        putting_back.enter_context(own_randomness())
+        if deterministic:
+            putting_back.enter_context(deterministic_algorithms(prepared.device))
         if channels_last:
             model.to(memory_format=torch.channels_last)
-        share = (prepared.rank, prepared.world)
+        share = (prepared.rank, prepared.world, prepared.device)
         batches = Batches(train, "train", seed, *share)
         chosen = _optimizer(model, optimizer, lr)
         steps = epochs * -(-batches.num_batches // accumulate)
@@ -225,22 +233,24 @@ def evaluate(
     step: Step | None = None,
     loss: Loss = nn.functional.cross_entropy,
     metrics: Mapping[str, Metric] | None = None,
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
     device: torch.device | str | None = None,
 ) -> dict[str, float]:
     """Mean loss and metrics of ``model`` over ``loader``, e.g. {"loss", "accuracy"}.
 
-    Taught in notebook 08. Runs in eval and inference mode and puts the model's modes
-    back. Arguments and errors as in :func:`fit`.
+    Taught in notebook 08. Runs in eval mode without gradients and puts the model's
+    modes back. Arguments and errors as in :func:`fit`, except that ``precision`` is
+    "fp32" unless you ask for less; ``fit`` validates in the precision it trains in.
     """
     _check_model(model)
     check_metrics(metrics)
     check_loss(step, loss)
     with (
-        own_randomness(),
         prepare(model, precision=precision, device=device) as prepared,
+        own_randomness(),
     ):
-        batches = Batches(loader, "loader", 0, prepared.rank, prepared.world)
+        share = (prepared.rank, prepared.world, prepared.device)
+        batches = Batches(loader, "loader", 0, *share)
         return score(model, batches, prepared, step=step, loss=loss, metrics=metrics)
 
 
@@ -248,21 +258,22 @@ def predict(
     model: nn.Module,
     loader: DataLoader,
     *,
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
     """The outputs (n, …) for every example, in dataset order, on the CPU.
 
     Taught in notebook 08. Labels in the batches are ignored; a loader that shuffles is
     read in dataset order all the same, so row i belongs to ``loader.dataset[i]``.
+    ``precision`` as in :func:`evaluate`.
     """
     _check_model(model)
     outputs = []
     with (
-        own_randomness(),
         prepare(model, precision=precision, device=device) as prepared,
+        own_randomness(),
     ):
-        batches = Batches(loader, "loader", 0)
+        batches = Batches(loader, "loader", 0, device=prepared.device)
         plan = batches.all_batches()
         with in_eval_mode(model):
             for _, batch in batches.read(plan):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import random
@@ -53,6 +54,29 @@ def test_one_bad_archive_does_not_stop_the_others(world: World) -> None:
     report = fetch(source=world.stick, root=world.root, manifest=world.manifest)
     assert list(report.failed) == ["alpha"]
     assert report.installed == ["beta"]
+
+
+@pytest.mark.parametrize("name", ["rename", "replace"])
+def test_an_asset_that_a_kernel_has_open_names_the_kernel(
+    name: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.fetch_alpha() is None
+    next(world.place("alpha").iterdir()).unlink()
+    move = getattr(os, name)
+
+    def refused_as_on_windows(source: Path, target: Path) -> None:
+        if world.place("alpha") in (Path(source), Path(target)):
+            raise PermissionError(errno.EACCES, "Access is denied", str(source))
+        move(source, target)
+
+    monkeypatch.setattr(os, name, refused_as_on_windows)
+    text = str(world.fetch_alpha())
+    assert "alpha" in text and "Access is denied" in text
+    assert "Shut down every kernel" in text
+    assert "COURSE_CACHE" not in text
+    monkeypatch.undo()
+    assert world.fetch_alpha() is None
+    assert world.contents("alpha") == world.files["alpha"]
 
 
 def corrupt(world: World, chance: random.Random) -> str:

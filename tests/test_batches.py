@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
 import signal
 from collections import Counter, namedtuple
@@ -162,6 +164,57 @@ def test_the_callers_own_worker_function_runs() -> None:
     assert read(train)[0].tolist() == [7] * 8
 
 
+class Process(Listed):
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_persistent_workers_live_for_more_than_an_epoch(persistent: bool) -> None:
+    train = loader(Process(blobs(40)), num_workers=2, persistent_workers=persistent)
+    batches = Batches(train, "train", 0)
+    epochs = [
+        {int(n) for _, b in batches.read(batches.plan(epoch), epoch) for n in b}
+        for epoch in (0, 1)
+    ]
+    assert [len(workers) for workers in epochs] == [2, 2]
+    assert (epochs[0] == epochs[1]) == persistent
+
+
+def test_fit_keeps_persistent_workers_until_it_ends() -> None:
+    import helpers
+    from tests.training_cases import mlp
+
+    class WithProcess(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return *self.dataset[index], os.getpid()
+
+    seen: dict[bool, set[int]] = {True: set(), False: set()}
+
+    def step(model: Any, batch: Any) -> Any:
+        x, y, processes = batch
+        seen[model.training].update(processes.tolist())
+        outputs = model(x)
+        return torch.nn.functional.cross_entropy(outputs, y), outputs
+
+    data = loader(WithProcess(blobs()), num_workers=2, persistent_workers=True)
+    helpers.fit(mlp(), data, data, step=step, metrics={}, epochs=3)
+    assert [len(processes) for processes in seen.values()] == [2, 2]
+    assert not multiprocessing.active_children()
+
+
+def test_persistent_workers_give_the_same_batches() -> None:
+    data = Augmented(blobs(40))
+    kept = Batches(loader(data, num_workers=2, persistent_workers=True), "train", 0)
+    for epoch, start in [(0, 0), (1, 2), (1, 0)]:
+        found = [b for _, b in kept.read(kept.plan(epoch), epoch, start)]
+        assert equal(found, read(loader(data), epoch, start))
+    # An epoch that was left in the middle does not leak into the next one.
+    next(kept.read(kept.plan(0), 0))
+    found = [b for _, b in kept.read(kept.plan(2), 2)]
+    assert equal(found, read(loader(data), 2))
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_every_batch_without_gap_or_overlap(world: int) -> None:
     train = loader(blobs(61))  # the last batch holds 5
@@ -237,6 +290,27 @@ def test_named_tuples_train() -> None:
 
     history = helpers.fit(mlp(), loader(Named(blobs())), epochs=3, lr=0.05)
     assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_steps_get_the_kind_of_batch_that_the_loader_gives(channels_last: bool) -> None:
+    import helpers
+    from tests.training_cases import cnn, pictures
+
+    Pair = namedtuple("Pair", "x y")
+
+    class Named(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return Pair(*self.dataset[index])
+
+    def step(model: Any, batch: Any) -> Any:
+        layout = batch.x.is_contiguous(memory_format=torch.channels_last)
+        assert layout == channels_last
+        outputs = model(batch.x)
+        return torch.nn.functional.cross_entropy(outputs, batch.y), outputs
+
+    data = loader(Named(pictures()))
+    helpers.fit(cnn(), data, step=step, channels_last=channels_last)
 
 
 def test_a_dataset_in_memory_stays_what_it_is() -> None:

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run code in a new process, without the settings of this one."""
     ours = ("HF_HOME", "TORCH_HOME", "TFHUB_CACHE_DIR", "OMP_WAIT_POLICY")
-    ours += ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+    ours += ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ASSETS_CACHE")
+    ours += ("HF_MODULES_CACHE", "HF_XET_CACHE", "CUBLAS_WORKSPACE_CONFIG")
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "COURSE_ONLINE")
     env = {k: v for k, v in os.environ.items() if k not in (*ours, *switches)}
     return subprocess.run(
@@ -69,10 +70,10 @@ def test_frameworks_imported_too_early_are_named(name: str) -> None:
 
 
 def test_frameworks_are_pointed_to_the_courses_caches(tmp_path: Path) -> None:
-    names = ["HF_HOME", "TORCH_HOME", "TFHUB_CACHE_DIR", "HF_HUB_OFFLINE"]
+    names = ["HF_HUB_CACHE", "TORCH_HOME", "TFHUB_CACHE_DIR", "HF_HUB_OFFLINE"]
     code = f"import helpers, os\nprint([os.environ[name] for name in {names}])"
     done = python(code, COURSE_CACHE=str(tmp_path))
-    folders = [str(tmp_path / name) for name in ("huggingface", "torch", "tfhub")]
+    folders = [str(tmp_path / name) for name in ("huggingface/hub", "torch", "tfhub")]
     assert done.stdout == f"{[*folders, '1']}\n"
     done = python(code, COURSE_CACHE=str(tmp_path), COURSE_ONLINE="1")
     assert done.stdout == f"{[*folders, '0']}\n"
@@ -87,9 +88,46 @@ def test_a_cache_of_the_users_own_does_not_hide_the_courses(
     done = python(code + "print(constants.HF_HUB_CACHE)", **mine)
     assert done.stdout == f"{tmp_path / 'huggingface' / 'hub'}\n", done.stderr
     # Too late for huggingface_hub, which has read the other folder.
-    late = {**mine, "HF_HOME": str(tmp_path / "huggingface")}
-    done = python("import huggingface_hub.constants, helpers", **late)
+    done = python("import huggingface_hub.constants, helpers", **mine)
     assert "Restart the kernel and import helpers first" in done.stderr
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_saved_hub_login_is_found(moved: bool, tmp_path: Path) -> None:
+    home = tmp_path / ("mine" if moved else "home/.cache/huggingface")
+    home.mkdir(parents=True)
+    (home / "token").write_text("hf_saved")
+    own = {"HF_HOME": str(home)} if moved else {"XDG_CACHE_HOME": str(home.parent)}
+    code = "import helpers, huggingface_hub\nprint(huggingface_hub.get_token())"
+    done = python(code, COURSE_CACHE=str(tmp_path / "cache"), HF_TOKEN="", **own)
+    assert done.stdout == "hf_saved\n", done.stderr
+
+
+def test_what_the_hugging_face_libraries_keep_stays_in_the_courses_cache(
+    tmp_path: Path,
+) -> None:
+    # A home folder may be read-only, or small.
+    code = (
+        "import helpers\n"
+        "from huggingface_hub import constants as c\n"
+        "from transformers.utils.hub import HF_MODULES_CACHE\n"
+        "folders = [c.HF_HUB_CACHE, c.HF_ASSETS_CACHE, c.HF_XET_CACHE]\n"
+        "print([*folders, HF_MODULES_CACHE])"
+    )
+    done = python(code, COURSE_CACHE=str(tmp_path))
+    names = ("hub", "assets", "xet", "modules")
+    expected = [str(tmp_path / "huggingface" / name) for name in names]
+    assert done.stdout == f"{expected}\n", done.stderr
+
+
+def test_cublas_may_be_asked_for_repeatable_sums() -> None:
+    code = "import helpers, os; print(os.environ.get('CUBLAS_WORKSPACE_CONFIG'))"
+    own = "CUBLAS_WORKSPACE_CONFIG"
+    assert python(code).stdout == ":4096:8\n"
+    assert python(code, **{own: ":16:8"}).stdout == ":16:8\n"
+    # Too late where CUDA runs already: fit must not believe that it was read.
+    late = "import torch; torch.cuda.is_initialized = lambda: True\n"
+    assert python(late + code).stdout == "None\n"
 
 
 def test_waiting_threads_sleep_unless_the_user_decided() -> None:
@@ -202,3 +240,19 @@ def test_tensorflow_starts_without_its_greeting() -> None:
     assert re.fullmatch(r"Python \S+ · tensorflow \S+ · .*\nFalse\n", done.stdout), (
         done.stdout
     )
+
+
+def test_pytorch_and_its_vision_models_load_after_tensorflow() -> None:
+    code = (
+        "import helpers; helpers.setup(framework='tensorflow')\n"
+        "import tensorflow_text, torchvision, torch\n"
+        "from transformers import AutoModel\n"
+        "name = 'sentence-transformers/all-MiniLM-L6-v2'\n"
+        "model = AutoModel.from_pretrained(name)\n"
+        "print(model(torch.tensor([[101, 102]])).last_hidden_state.shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.endswith("torch.Size([1, 2, 384])\n")

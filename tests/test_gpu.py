@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import TensorDataset
 
 import helpers
 from helpers.loop.run import NonFiniteLoss
@@ -28,6 +32,8 @@ from tests.training_cases import (
 # One skip for all of them, so that it is seen.
 if not torch.cuda.is_available():
     pytest.skip("GPU checks did not run: no CUDA device", allow_module_level=True)
+
+ROOT = Path(__file__).parent.parent
 
 needs_bf16 = pytest.mark.skipif(
     not torch.cuda.is_bf16_supported(False), reason="this GPU does not compute in bf16"
@@ -115,6 +121,115 @@ def test_resuming_is_exact(precision: Any, at: int, tmp_path: Path) -> None:
         )
     helpers.fit(model, step=crashing(10**9), folder=tmp_path, save_every=1, **common)
     assert same(whole, model)
+
+
+class Words(nn.Module):
+    """An embedding and a convolution: their gradients are sums in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 64)
+        self.convolution = nn.Conv1d(64, 64, 3, padding=1)
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        states = self.embedding(tokens).transpose(1, 2)
+        return self.head(self.convolution(states).relu().mean(2))
+
+
+def words() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return Words()
+
+
+def sentences(n: int = 512) -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(20, (n, 64), generator=generator)
+    return TensorDataset(tokens, torch.arange(n) % 3)
+
+
+def convolutions() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(
+            nn.Conv2d(3, 32, 3),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3),
+            # To one number: a larger grid has no deterministic gradient.
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 3),
+        )
+
+
+@pytest.mark.parametrize("make", [convolutions, words])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "auto"])
+def test_deterministic_resuming_is_exact(
+    make: Any, precision: Any, tmp_path: Path
+) -> None:
+    data = pictures(512) if make is convolutions else sentences()
+    common: Any = {
+        "train": loader(data, batch_size=64),
+        "valid": loader(data, batch_size=64),
+        "epochs": 2,
+        "precision": precision,
+        "deterministic": True,
+    }
+    whole, again, resumed = make(), make(), make()
+    for model in (whole, again):
+        helpers.fit(model, step=crashing(10**9), **common)
+    assert same(whole, again)
+    keep: Any = {"folder": tmp_path, "save_every": 1}
+    with pytest.raises(Stop):
+        helpers.fit(make(), step=crashing(5), **keep, **common)
+    helpers.fit(resumed, step=crashing(10**9), **keep, **common)
+    assert same(whole, resumed)
+
+
+@needs_bf16
+def test_scores_are_fp32_by_default() -> None:
+    model = mlp()
+    seen = dtypes(model)
+    helpers.fit(model, loader(), loader())
+    assert seen == {torch.bfloat16}
+    for call in (helpers.evaluate, helpers.predict):
+        seen.clear()
+        call(model, loader())
+        assert seen == {torch.float32}
+
+
+def test_data_in_memory_is_moved_once() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu":
+                seen.append(args[0])
+            return func(*args, **(kwargs or {}))
+
+    data, model = blobs(), mlp().cuda()
+    with Copies():
+        helpers.fit(model, loader(data), epochs=3)
+    assert [t.shape for t in seen if t.is_floating_point()] == [(60, 4)]
+    assert {t.device.type for t in data.tensors} == {"cpu"}
+
+
+def test_random_numbers_of_a_gpu_that_was_not_started_go_on() -> None:
+    code = (
+        "import torch, helpers\n"
+        "from tests.training_cases import loader, mlp\n"
+        "assert not torch.cuda.is_initialized()\n"
+        "torch.cuda.manual_seed(5)\n"
+        "helpers.fit(mlp(dropout=0.5), loader())\n"
+        "found = torch.rand(3, device='cuda')\n"
+        "torch.cuda.manual_seed(5)\n"
+        "assert torch.equal(found, torch.rand(3, device='cuda'))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def allocated() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.special
 import scipy.stats
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.objectives import (
     contrastive_loss,
@@ -118,6 +120,47 @@ def test_l2_sp_pulls_towards_the_start() -> None:
         model.weight += 1
     l2_sp(model, start).backward()
     assert torch.allclose(model.weight.grad, torch.full((2, 2), 2.0))
+
+
+class Copies(TorchDispatchMode):
+    """Counts the tensors that are copied to another device."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += func is torch.ops.aten._to_copy.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_l2_sp_copies_the_start_to_the_models_device_once() -> None:
+    model = nn.Linear(3, 4)
+    start = copy.deepcopy(model.state_dict())
+    model.to("meta")  # stands for an accelerator: values do not matter here
+    with Copies() as copies:
+        for expected in (2, 2, 2):
+            l2_sp(model, start).backward()
+            assert copies.count == expected
+    assert {t.device.type for t in start.values()} == {"cpu"}
+
+
+def test_l2_sp_sees_a_start_that_was_changed() -> None:
+    model, start = nn.Linear(3, 4).to("meta"), nn.Linear(3, 4).state_dict()
+    with Copies() as copies:
+        l2_sp(model, start)
+        start["weight"] += 1
+        before = copies.count
+        l2_sp(model, start)
+    assert copies.count == before + 1
+
+
+def test_a_temperature_that_learns_on_an_accelerator_is_not_waited_for() -> None:
+    # Nothing can be read back from "meta": reading would be an error.
+    a, temperature = torch.ones(4, 3, device="meta"), torch.ones((), device="meta")
+    assert info_nce(a, a, temperature).shape == ()
+    with pytest.raises(ValueError, match="temperature"):
+        info_nce(torch.ones(4, 3), torch.ones(4, 3), torch.tensor(-1.0))
 
 
 def test_distillation_is_the_weighted_sum_of_its_parts() -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 import helpers
 from helpers.loop import accelerator as accelerator_module
+from helpers.loop.seeding import deterministic_algorithms
 from tests.training_cases import (
     Augmented,
     blobs,
@@ -207,6 +209,155 @@ def test_forward_is_put_back_after_an_error_too(
     with pytest.raises(RuntimeError):
         helpers.fit(model, loader(blobs(width=5)), precision="bf16")
     assert "forward" not in vars(model)
+
+
+def test_scores_are_fp32_after_training_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_bf16(monkeypatch)
+    known = accelerator_module.resolve_precision
+
+    def as_on_a_gpu(precision: str, device: torch.device) -> str:
+        return "bf16" if precision == "auto" else known(precision, device)
+
+    monkeypatch.setattr(accelerator_module, "resolve_precision", as_on_a_gpu)
+    model = mlp()
+    seen = dtypes_in_forward(model)
+    helpers.fit(model, loader(), loader())
+    assert set(seen) == {torch.bfloat16}  # validation too: what patience goes by
+    for scored in (helpers.evaluate, helpers.predict):
+        seen.clear()
+        scored(model, loader())
+        assert set(seen) == {torch.float32}
+
+
+def with_scaler(monkeypatch: pytest.MonkeyPatch, scaler: Any) -> None:
+    """Train with a gradient scaler on the CPU, as fp16 does on a GPU."""
+    make = accelerator_module._accelerator
+
+    def made(*arguments: Any) -> Any:
+        ready = make(*arguments)
+        ready.scaler = scaler
+        return ready
+
+    monkeypatch.setattr(accelerator_module, "_accelerator", made)
+
+
+def test_fp16_waits_for_its_scale_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(torch.amp.GradScaler):
+        reads = 0
+
+        def get_scale(self) -> float:
+            self.reads += 1
+            return super().get_scale()
+
+    calls = 0
+
+    def step(model: nn.Module, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        outputs = model(batch[0])
+        loss = nn.functional.cross_entropy(outputs, batch[1])
+        # The value stays as it is, but scaling the gradient makes it infinite.
+        if calls == 4:
+            loss = loss + ((outputs - outputs.detach()) * 1e37).sum()
+        return loss, outputs
+
+    scaler = Counting("cpu")
+    with_scaler(monkeypatch, scaler)
+    model = mlp()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    history = helpers.fit(model, loader(), epochs=2, optimizer=sgd, step=step)
+    assert (history.steps, history.skipped) == (16, 1)
+    assert scaler.reads <= history.steps + 1  # and once before the first step
+
+
+def test_what_a_model_keeps_in_evaluation_can_be_trained_through() -> None:
+    class Lazy(nn.Module):
+        """Keeps a table it makes at the first call, as rotary embeddings do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+            self.table: torch.Tensor | None = None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.table is None:
+                self.table = torch.linspace(1, 2, 3)
+            return self.inner(x) * self.table
+
+    for name, call in CALLS.items():
+        model = Lazy()
+        call(model, loader(blobs(20)))
+        history = helpers.fit(model, loader(blobs(20)))
+        assert history.outcome == "finished", name
+
+
+def determinism() -> tuple[bool, bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_deterministic_algorithms_are_chosen_for_one_call_only(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    seen: set[Any] = set()
+
+    def step(model: nn.Module, batch: Any) -> Any:
+        seen.add(determinism())
+        if fails:
+            raise RuntimeError("mine")
+        outputs = model(batch[0])
+        return nn.functional.cross_entropy(outputs, batch[1]), outputs
+
+    before = determinism()
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
+        helpers.fit(mlp(), loader(), loader(), step=step, deterministic=True)
+    assert seen == {(True, False, False)}
+    assert determinism() == before
+
+
+def test_deterministic_without_cublas_s_setting_is_refused_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = determinism()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with (
+        pytest.raises(ValueError, match=r"deterministic=True.*Restart the kernel"),
+        deterministic_algorithms(torch.device("cuda")),
+    ):
+        pytest.fail("not refused")
+    assert determinism() == before
+
+
+def test_random_numbers_of_a_gpu_that_starts_within_go_on_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A stand-in for torch.cuda: asleep until the model is placed, seeded by the caller.
+    awake, state = [], [torch.tensor(5)]
+    place = Accelerator.prepare_model
+
+    def waking(*arguments: Any, **options: Any) -> Any:
+        awake.append(True)
+        return place(*arguments, **options)
+
+    def put(states: list[torch.Tensor]) -> None:
+        state[:] = states
+
+    monkeypatch.setattr(Accelerator, "prepare_model", waking)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: bool(awake))
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda s: put([torch.tensor(s)]))
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(state))
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", put)
+    for call in CALLS.values():
+        awake.clear()
+        call(mlp(), loader(blobs(20)))
+        assert awake and [int(s) for s in state] == [5]
 
 
 def live_tensors() -> int:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import helpers
 from helpers import environment
-from tests.training_cases import loader, mlp
+from tests.training_cases import cnn, loader, mlp, pictures
 from tests.two_processes import Results, run
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +70,16 @@ def test_both_processes_hold_the_same_weights(both: dict[str, Results]) -> None:
     first, second = both["rank 0"][0], both["rank 1"][0]
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
     assert "noisy/0.weight" in first
+    assert "batch norm/1.running_mean" in first
+
+
+def test_all_processes_score_the_same_model(both: dict[str, Results]) -> None:
+    tensors, scores = both["rank 0"]
+    model, start = cnn(), "batch norm/"
+    state = {k.removeprefix(start): v for k, v in tensors.items() if start in k}
+    model.load_state_dict(state)
+    expected = helpers.evaluate(model, loader(pictures(30)))["loss"]
+    assert scores["batch norm"] == pytest.approx(expected, abs=2e-6)
 
 
 def test_histories_and_scores_equal_those_of_one_process(
@@ -80,7 +90,7 @@ def test_histories_and_scores_equal_those_of_one_process(
         return {
             f"{case} {number} {name}": value
             for case, lines in rows.items()
-            if case not in ("writes", "apart")
+            if case not in ("writes", "apart", "batch norm")
             for number, line in enumerate(lines)
             for name, value in line.items()
         }

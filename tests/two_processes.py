@@ -16,10 +16,19 @@ import torch
 import torchmetrics
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.loop.checkpoints import CheckpointMismatch
 from helpers.training import evaluate, fit, predict
-from tests.training_cases import Augmented, blobs, loader, mlp, weights
+from tests.training_cases import (
+    Augmented,
+    blobs,
+    cnn,
+    loader,
+    mlp,
+    pictures,
+    weights,
+)
 
 Results = tuple[dict[str, torch.Tensor], dict[str, Any]]
 
@@ -71,6 +80,11 @@ def run(folder: Path) -> Results:
     history = fit(model, loader(), worse, epochs=6, patience=2, optimizer=sgd(model))
     keep("patience", model, history)
 
+    # Sums beyond 2**24, where float32 no longer holds every whole number.
+    model = mlp()
+    history = fit(model, huge_data(), huge_data(), step=huge, optimizer=sgd(model))
+    keep("huge", model, history)
+
     model = mlp()
     for epochs in (1, 2):
         history = fit(
@@ -83,6 +97,24 @@ def run(folder: Path) -> Results:
         )
     keep("resumed", model, history)
     return tensors, scores
+
+
+def huge_data() -> DataLoader:
+    x, y = blobs(64).tensors
+    return loader(TensorDataset(x, y, 1e6 + torch.arange(64.0)))
+
+
+def huge(model: nn.Module, batch: Any) -> Any:
+    x, _, value = batch
+    outputs = model(x)
+    return outputs.mean() * 0 + value.mean(), outputs
+
+
+def batch_norm() -> tuple[dict[str, torch.Tensor], float]:
+    """Weights and score of a model whose running statistics differ while it trains."""
+    model = cnn()
+    history = fit(model, loader(pictures()), loader(pictures(30)), epochs=2)
+    return weights(model), history["valid_loss"][-1]
 
 
 def noisy() -> dict[str, torch.Tensor]:
@@ -115,6 +147,9 @@ def main(folder: Path) -> None:
     os.replace = watched  # type: ignore[assignment]
     tensors, scores = run(checkpoint)
     tensors.update({f"noisy/{k}": v for k, v in noisy().items()})
+    trained, loss = batch_norm()
+    tensors.update({f"batch norm/{k}": v for k, v in trained.items()})
+    scores["batch norm"] = loss
     scores["writes"] = writes
     scores["apart"] = apart(folder / f"apart-{rank}-of-{world}")
     save_file(tensors, folder / f"{rank}-of-{world}.safetensors")

@@ -87,9 +87,10 @@ def install(asset: Asset, archive: Path, root: Path, folder: Path) -> None:
     _marker(asset, root).unlink(missing_ok=True)
     place = root / asset.place
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir() and not place.is_symlink():
-        os.rename(place, folder / "old")
-    os.replace(target, place)
+    with _clear_files_in_use(asset, place):
+        if place.is_dir() and not place.is_symlink():
+            os.rename(place, folder / "old")
+        os.replace(target, place)
     _sync(place.parent)
     _write_marker(asset, root, {"fingerprint": asset.fingerprint, "files": files})
 
@@ -143,6 +144,23 @@ def clear_errors(asset: Asset, root: Path) -> Iterator[None]:
             say = f"{error}. Fix this"
         raise AssetError(
             f"{asset.id}: {say}, then run `{command('fetch', asset.id)}`."
+        ) from error
+
+
+@contextlib.contextmanager
+def _clear_files_in_use(asset: Asset, place: Path) -> Iterator[None]:
+    """Name the likely cause: Windows moves no file that a process has open."""
+    existed = place.exists()
+    try:
+        yield
+    except PermissionError as error:
+        if not existed:
+            raise
+        raise AssetError(
+            f"{asset.id}: cannot replace {place} ({error.strerror}). Shut down every "
+            "kernel and close every program that has it open (Windows keeps such files "
+            "where they are) and check that you may write there, then run "
+            f"`{command('fetch', asset.id)}`."
         ) from error
 
 

@@ -151,6 +151,9 @@ def prepare(
         chosen = resolve_precision(precision, accelerator.device)
         if accelerator.device.type == "cpu":
             undo.enter_context(keep_freed_memory())
+        if accelerator.device.type == "cuda":
+            # Its generators exist from now on, for own_randomness to keep.
+            torch.cuda.init()
         try:
             ready = accelerator.prepare_model(model, evaluation_mode=not training)
             yield Prepared(accelerator, ready, chosen)

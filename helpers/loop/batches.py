@@ -30,7 +30,11 @@ from torch.utils.data.distributed import DistributedSampler
 
 from helpers.loop.seeding import mix, reseed
 
-__all__ = ["Batch", "Batches", "Shard", "dataset_order", "targets", "to_device"]
+__all__ = ["Batch", "Batches", "Shard", "dataset_order", "same_kind", "targets"]
+__all__ += ["to_device"]
+
+# Of the free memory; training data and validation data may each take it.
+_SHARE_OF_GPU = 0.2
 
 Batch = Any
 """What a loader yields: a tuple or list of tensors, or a dict of tensors."""
@@ -62,16 +66,19 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     if hasattr(batch, "items"):
         return {name: to_device(value, device) for name, value in batch.items()}
     if isinstance(batch, (tuple, list)):
-        parts = [to_device(value, device) for value in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+        return same_kind(batch, [to_device(value, device) for value in batch])
     return batch
+
+
+def same_kind(batch: Batch, parts: list[Any]) -> Batch:
+    """``parts`` as the kind of tuple or list that ``batch`` is, also a named one."""
+    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
 
 
 def dataset_order(parts: list[torch.Tensor], plan: list[list[int]]) -> torch.Tensor:
     """Rows that were read batch by batch after a plan, put in the dataset's order.
 
-    The result is a tensor of its own, also when ``parts`` were made in inference mode,
-    so the caller may go on to train on it.
+    The result is a tensor of its own, on which the caller may go on to train.
     """
     place = torch.tensor([index for batch in plan for index in batch]).argsort()
     return torch.cat(parts)[place]
@@ -108,6 +115,14 @@ class _SeededReader(Dataset):
         return [self.dataset[index] for index in batch.indices]
 
 
+def _fits(tensors: Sequence[torch.Tensor], device: torch.device) -> bool:
+    """Whether tensors of the CPU would take a small part of a GPU's free memory."""
+    if any(t.device.type != "cpu" for t in tensors):
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(t.nbytes for t in tensors) <= _SHARE_OF_GPU * free
+
+
 def _start_worker(then: Callable[[int], None] | None, number: int) -> None:
     # Ctrl-C reaches workers too, but the loop still needs them for its last step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -125,6 +140,8 @@ class Batches:
         name: "train" or "valid", for error messages.
         seed: of the order and of everything random while reading.
         rank, world: this process's share of every batch, and how many share it.
+        device: where the batches will go: a TensorDataset that is small beside a GPU's
+            free memory is moved there at once, so that no step waits for a copy.
 
     Raises:
         TypeError: not a DataLoader, or one over an IterableDataset or with a
@@ -133,7 +150,13 @@ class Batches:
     """
 
     def __init__(
-        self, loader: DataLoader, name: str, seed: int, rank: int = 0, world: int = 1
+        self,
+        loader: DataLoader,
+        name: str,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         if not isinstance(loader, DataLoader):
             raise TypeError(
@@ -163,11 +186,17 @@ class Batches:
                 "size or drop_last=False."
             )
         dataset = loader.dataset
-        # Workers and pinned memory were asked for; slicing in memory needs neither.
+        # Workers were asked for; slicing in memory needs none.
         plain = loader.collate_fn is default_collate and type(dataset) is TensorDataset
         self._tensors: Sequence[torch.Tensor] | None = (
             dataset.tensors if plain and isinstance(dataset, TensorDataset) else None
         )
+        self._pin = False
+        if self._tensors and device is not None and device.type == "cuda":
+            if _fits(self._tensors, device):
+                self._tensors = [t.to(device) for t in self._tensors]
+            self._pin = loader.pin_memory and not self._tensors[0].is_cuda
+        self._kept: DataLoader | None = None
 
     @property
     def labels_in_memory(self) -> torch.Tensor | None:
@@ -240,15 +269,22 @@ class Batches:
         if self._tensors is None:
             yield from zip(shards, self._loader(shards), strict=True)
             return
-        for part in shards:
-            index = torch.tensor(part.indices, device=self._tensors[0].device)
-            yield part, tuple(t.index_select(0, index) for t in self._tensors)
+        everywhere = [index for part in shards for index in part.indices]
+        index = torch.tensor(everywhere, dtype=torch.int64).to(self._tensors[0].device)
+        sizes = [len(part.indices) for part in shards]
+        for part, rows in zip(shards, index.split(sizes), strict=True):
+            batch = tuple(t.index_select(0, rows) for t in self._tensors)
+            yield part, tuple(t.pin_memory() for t in batch) if self._pin else batch
 
     def _loader(self, shards: list[Shard]) -> DataLoader:
-        loader = self.loader
-        return DataLoader(
+        loader, queue = self.loader, [[part] for part in shards]
+        if self._kept is not None:
+            # The workers of the epoch before go on; only what they read is new.
+            self._kept.batch_sampler[:] = queue  # type: ignore[index]
+            return self._kept
+        made = DataLoader(
             _SeededReader(loader.dataset),
-            batch_sampler=[[part] for part in shards],
+            batch_sampler=queue,
             collate_fn=loader.collate_fn,
             num_workers=loader.num_workers,
             pin_memory=loader.pin_memory,
@@ -256,6 +292,10 @@ class Batches:
             worker_init_fn=partial(_start_worker, loader.worker_init_fn),
             multiprocessing_context=loader.multiprocessing_context,
             prefetch_factor=loader.prefetch_factor,
+            persistent_workers=loader.persistent_workers,
             # Its own generator: the base seed must not come out of the caller's.
             generator=torch.Generator().manual_seed(self.seed % 2**63),
         )
+        if loader.persistent_workers:
+            self._kept = made
+        return made

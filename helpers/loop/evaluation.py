@@ -53,7 +53,7 @@ def score(
     loss: Loss,
     metrics: Mapping[str, Metric] | None,
 ) -> dict[str, float]:
-    """Mean loss, and accuracy or the given metrics, in eval and inference mode.
+    """Mean loss, and accuracy or the given metrics, in eval mode without gradients.
 
     The label -100 means "no label" and does not count towards the accuracy.
     The default accuracy is counted here rather than by torchmetrics, whose import
@@ -91,7 +91,7 @@ def score(
                 labelled.append(known.sum())
     sums = [_total(losses), float(weights), _total(correct), _total(labelled)]
     if prepared.world > 1:
-        local = torch.tensor(sums, dtype=torch.float32, device=prepared.device)
+        local = torch.tensor(sums, dtype=torch.float64, device=prepared.device)
         sums = prepared.accelerator.reduce(local, "sum").tolist()
     result = {"loss": sums[0] / sums[1]}
     if sums[3]:

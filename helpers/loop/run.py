@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from helpers.files import remove_leftovers
 from helpers.loop import checkpoints
 from helpers.loop.accelerator import Prepared
-from helpers.loop.batches import Batch, Batches, Shard, to_device
+from helpers.loop.batches import Batch, Batches, Shard, same_kind, to_device
 from helpers.loop.checkpoints import (
     Checkpoint,
     CheckpointMismatch,
@@ -55,6 +55,7 @@ class Settings:
     folder: Path | None
     save_every: int | None
     seed: int
+    deterministic: bool
 
 
 class Run:
@@ -93,6 +94,7 @@ class Run:
         self.waiting, self.best_value = 0, math.inf
         self.best: dict[str, torch.Tensor] = {}
         self._unread: list[tuple[int, Shard, torch.Tensor]] = []
+        self._scale: float | None = None
         self._check_every = _STEPS_PER_CHECK.get(prepared.device.type, 16)
 
     # One epoch -----------------------------------------------------------------
@@ -148,7 +150,7 @@ class Run:
         if hasattr(batch, "items"):
             return {name: _channels_last(value) for name, value in batch.items()}
         if isinstance(batch, (tuple, list)):
-            return (*map(_channels_last, batch[:-1]), batch[-1])
+            return same_kind(batch, [*map(_channels_last, batch[:-1]), batch[-1]])
         return _channels_last(batch)
 
     def _optimizer_step(self) -> None:
@@ -161,10 +163,12 @@ class Run:
         if scaler is None:
             self.optimizer.step()
         else:
-            before = scaler.get_scale()
+            # Reading the scale waits for the GPU: once a step, and kept for the next.
+            before = scaler.get_scale() if self._scale is None else self._scale
             scaler.step(self.optimizer)
             scaler.update()
-            skipped = scaler.get_scale() < before
+            self._scale = scaler.get_scale()
+            skipped = self._scale < before
         self.optimizer.zero_grad(set_to_none=True)
         self.history.steps += 1
         self.history.skipped += skipped
@@ -221,6 +225,7 @@ class Run:
 
     def finish_epoch(self, seconds: float) -> bool:
         """Validate, add a row to the history; True if training should end early."""
+        self._share_buffers()
         row = {
             "epoch": float(self.epoch + 1),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
@@ -243,6 +248,14 @@ class Run:
         self.loss_sum, self.seen = 0.0, 0
         return self._no_longer_better(row)
 
+    def _share_buffers(self) -> None:
+        """Give all processes rank 0's buffers, so that they score and keep one model.
+
+        Each process's batch norms have seen its own share of the last batches.
+        """
+        if self.prepared.world > 1:
+            broadcast(list(self.model.buffers()))
+
     def _mean_train_loss(self) -> float:
         loss_sum, seen = self._loss_totals()
         return loss_sum / seen
@@ -251,7 +264,8 @@ class Run:
         """Sum of the epoch's losses and number of examples, over all processes."""
         if self.prepared.world == 1:
             return self.loss_sum, self.seen
-        local = torch.tensor([self.loss_sum, self.seen], device=self.prepared.device)
+        device, sums = self.prepared.device, [self.loss_sum, self.seen]
+        local = torch.tensor(sums, dtype=torch.float64, device=device)
         loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
@@ -337,6 +351,7 @@ class Run:
                 "accumulate": self.settings.accumulate,
                 "clip": self.settings.clip,
                 "channels last": self.settings.channels_last,
+                "deterministic": self.settings.deterministic,
                 "monitor": self.settings.monitor if self.settings.patience else None,
                 "patience": self.settings.patience,
             },
