@@ -140,7 +140,7 @@ class AssertionRecorder(ast.NodeTransformer):
 
 
 class _Comparisons(ast.NodeTransformer):
-    """Comparisons of an assertion become calls, also those joined by `and`."""
+    """Comparisons that an assertion needs become calls: alone, or joined by `and`."""
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         if any(type(sign) not in _OPERATORS for sign in node.ops):
@@ -150,11 +150,15 @@ class _Comparisons(ast.NodeTransformer):
             parts += [ast.Constant(_OPERATORS[type(sign)]), right]
         return ast.copy_location(ast.Call(_name("__compared__"), parts, []), node)
 
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        # One side of an `or` may well be false.
+        return node if isinstance(node.op, ast.Or) else self.generic_visit(node)
+
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
         return node
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp  # type: ignore[assignment]
-    visit_Lambda = visit_Call = visit_GeneratorExp  # type: ignore[assignment]
+    visit_Lambda = visit_Call = visit_UnaryOp = visit_GeneratorExp  # type: ignore[assignment]
 
 
 def _name(name: str) -> ast.Name:
