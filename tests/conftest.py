@@ -1,0 +1,85 @@
+"""What `make check` leaves to `make test`, and in which order the rest runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from helpers.assets import load_manifest
+from helpers.assets.paths import REPOSITORY
+
+# The longest files come first, so that two processes end at about the same time.
+LONGEST = ["go_bigger", "code_style", "training_processes", "assets_tfhub"]
+LONGEST += ["assets_text", "assets_speech", "examples", "training_hygiene"]
+LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    for item in items:
+        mark = item.get_closest_marker("converted")
+        if mark and config.cache.get(key(item), "") == conversion(*mark.args):
+            item.add_marker("slow")
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    mark = item.get_closest_marker("converted")
+    if mark and report.when == "call" and report.passed:
+        item.config.cache.set(key(item), conversion(*mark.args))
+    return report
+
+
+def key(item: pytest.Item) -> str:
+    return f"converted/{item.path.stem}-{item.name}"
+
+
+def conversion(asset: str) -> str:
+    """Return a hash of what decides how an asset is converted."""
+    digest = hashlib.sha256(load_manifest()[asset].fingerprint.encode())
+    for recipe in sorted((REPOSITORY / "helpers/assets/recipes").glob("*.py")):
+        digest.update(recipe.read_bytes())
+    return digest.hexdigest()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.config.stash[LEFT].append(item.path.stem)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A process of pytest-xdist hands its list to the one that prints.
+    output: dict[str, Any] = getattr(session.config, "workeroutput", {})
+    output["left"] = session.config.stash[LEFT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each process collects, and leaves out, the same tests.
+    node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", [])
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left = config.stash[LEFT]
+    if left:
+        files = ", ".join(sorted({name.removeprefix("test_") for name in left}))
+        terminalreporter.write_line(
+            f"left to `make test`: all notebooks, {len(left)} slow tests ({files})"
+        )
