@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+import signal
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,19 @@ from helpers.assets import load_manifest
 from helpers.assets.paths import REPOSITORY
 
 # The longest files come first, so that two processes end at about the same time.
-LONGEST = ["go_bigger", "code_style", "training_processes", "assets_tfhub"]
-LONGEST += ["assets_text", "assets_speech", "examples", "training_hygiene"]
+LONGEST = ["go_bigger", "assets_tfhub", "assets_text", "training_hygiene"]
+LONGEST += ["nbval_hooks", "assets_speech", "environment", "training_processes"]
+LONGEST += ["training_resume", "assets_interrupts", "assets_download", "features"]
+LONGEST += ["code_style", "examples", "assets_real"]
 LEFT = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Let SIGINT raise again: a shell has its background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_configure(config: pytest.Config) -> None:
