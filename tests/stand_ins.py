@@ -6,9 +6,7 @@ without a network. They prove that the code runs; what it prints means nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 COMMIT = "0" * 40
 SENTENCES = ["a good film , and a long one", "translate English to German: the house"]
 SMALL = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-USE_4 = "https://tfhub.dev/google/universal-sentence-encoder/4"
 
 
 def _bert(folder: Path) -> None:
@@ -137,11 +134,10 @@ HUB: dict[str, Callable[[Path], None]] = {
 REVISIONS = ("main", "714eb0f")
 
 
-def make_cache(real: Path, folder: Path) -> None:
-    """Fill `folder` with links to the course's own assets, and with stand-ins."""
-    shutil.copytree(real, folder, copy_function=_link, symlinks=True)
+def fill(cache: Path) -> None:
+    """Put the stand-ins beside the course's own assets in `cache`."""
     for name, build in HUB.items():
-        place = folder / "huggingface" / "hub" / f"models--{name.replace('/', '--')}"
+        place = cache / "huggingface" / "hub" / f"models--{name.replace('/', '--')}"
         snapshot = place / "snapshots" / COMMIT
         snapshot.mkdir(parents=True)
         torch.manual_seed(0)
@@ -149,11 +145,7 @@ def make_cache(real: Path, folder: Path) -> None:
         (place / "refs").mkdir()
         for revision in REVISIONS:
             (place / "refs" / revision).write_text(COMMIT)
-    _resnet50(folder / "torch" / "hub" / "checkpoints")
-
-
-def _link(source: Any, target: Any) -> None:
-    Path(target).hardlink_to(source)
+    _resnet50(cache / "torch" / "hub" / "checkpoints")
 
 
 def _resnet50(folder: Path) -> None:
@@ -164,29 +156,15 @@ def _resnet50(folder: Path) -> None:
         torch.save(state, folder / weights.url.rsplit("/", 1)[1])
 
 
-def make_use_4(cache: Path) -> None:
-    """Strings in, (n, 512) out; run in a process of its own, as TensorFlow needs."""
-    import tensorflow as tf
-
-    class Encoder(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, texts: Any) -> Any:
-            numbers = tf.strings.to_hash_bucket_fast(texts, 1000)
-            seeds = tf.cast(numbers, tf.float32)[:, None] + tf.range(512.0)
-            return tf.math.l2_normalize(tf.sin(seeds), axis=1)
-
-    place = cache / "tfhub" / hashlib.sha1(USE_4.encode()).hexdigest()
-    tf.saved_model.save(Encoder(), str(place))
-    place.with_name(f"{place.name}.descriptor.txt").write_text("stand-in")
-
-
 def shrink() -> None:
     """Make data and training small, before a notebook's code runs.
 
     Pictures of 32 pixels a side instead of 224, one epoch, a CIFAR-10 of random
-    pictures: enough to see that a cell runs, and quick.
+    pictures, a block in each of ResNet-50's four layers: enough to see that a cell
+    runs, and quick.
     """
     import torchvision.datasets
+    import torchvision.models.resnet as residual
     from torchvision.transforms._presets import ImageClassification
 
     import helpers
@@ -202,6 +180,12 @@ def shrink() -> None:
     ImageClassification.__init__ = small  # type: ignore[method-assign]
     for name in ("__init__", "__len__", "__getitem__"):
         setattr(torchvision.datasets.CIFAR10, name, getattr(RandomPictures, name))
+    make = residual._resnet
+
+    def shallow(block: Any, layers: Any, *given: Any, **options: Any) -> Any:
+        return make(block, [1, 1, 1, 1], *given, **options)
+
+    residual._resnet = shallow
     fit = training.fit
 
     def one_epoch(*given: Any, **options: Any) -> Any:

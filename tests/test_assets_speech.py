@@ -39,6 +39,7 @@ def waves() -> list[np.ndarray]:
     return [speak(text, voice) for text, voice in SPOKEN]
 
 
+@pytest.mark.converted("whisper-tiny-en")
 def test_transcripts_and_encoder_are_those_of_the_original(
     recogniser: Any, waves: list[np.ndarray], tmp_path: Path
 ) -> None:

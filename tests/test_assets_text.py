@@ -48,6 +48,7 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(NAME)
 
 
+@pytest.mark.converted("smollm2-135m-instruct")
 def test_logits_are_those_of_the_gguf_file(
     model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:

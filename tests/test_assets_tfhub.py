@@ -17,6 +17,7 @@ from tests.original_archives import unpack
 from tests.test_assets_real import BLOCK
 
 pytest.importorskip("tensorflow_text", reason="tensorflow-text has no Windows wheel")
+pytestmark = pytest.mark.converted("use-multilingual-3")
 
 # TensorFlow stays in a process of its own, away from torch in this one.
 ENCODE = """

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+# Each starts two programs; test_training_processes trains in two processes, too.
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ["-m", "helpers.examples.multi_process"]

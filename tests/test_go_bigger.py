@@ -1,77 +1,78 @@
-"""Every cell that only runs online runs here, against stand-ins, without a network."""
+"""Every cell that only runs online runs here, by itself, against stand-ins."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 
 from helpers.assets.paths import cache_root
 from helpers.tools.notebooks import NOTEBOOKS, ROOT
-from tests import stand_ins
-from tests.notebook_slices import guarded_cells, program
+from tests.online_cells import build, run_alone, run_cell, uses_tensorflow
+
+GUARD = "if helpers.online:"
+
+
+def code_cells(path: Path) -> list[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
 
 CELLS = [
-    pytest.param(path, cell, id=f"{path.stem}-cell{cell + 1}")
+    pytest.param(source, id=f"{path.stem}-cell{number}")
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-    for cell in guarded_cells(path)
+    for number, source in enumerate(code_cells(path), start=1)
+    if GUARD in source
 ]
-# Offline again, once helpers believes to be online: nothing may be looked for outside.
-START = """
-import helpers, os
-os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-"""
-SHRINK = "from tests import stand_ins; stand_ins.shrink()"
-USES_TORCH = re.compile(r"^\s*(import|from) (torch|transformers)", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Beside the real one: links do not cross from one disk to another.
-    folder = tmp_path_factory.mktemp("online") / "cache"
-    stand_ins.make_cache(cache_root(), folder)
-    make = "from tests import stand_ins; from pathlib import Path; import sys;"
-    make += "stand_ins.make_use_4(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", make, str(folder)], cwd=ROOT, check=True)
-    return folder
-
-
-@pytest.mark.parametrize(("path", "cell"), CELLS)
-def test_cell_runs_against_stand_ins(
-    path: Path, cell: int, cache: Path, tmp_path: Path
-) -> None:
-    before, own = program(path, cell)
-    script = tmp_path / "cell.py"
-    # A notebook on TensorFlow has nothing to shrink, and does not load torch.
-    small = SHRINK if USES_TORCH.search(f"{before}\n{own}") else ""
-    script.write_text(f"{START}\n{small}\n{before}\n{own}\nprint('it ran')")
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the cells, whose cache holds links and stand-ins."""
+    folder = tmp_path_factory.mktemp("online")
+    cache = folder / "cache"
+    shutil.copytree(cache_root(), cache, copy_function=link, symlinks=True)
     env = {
-        **os.environ,
         "COURSE_ONLINE": "1",
         "COURSE_INTERACTIVE": "0",
         "COURSE_CACHE": str(cache),
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",
+        # A process whose torch has started threads cannot be forked.
+        "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
+        "PYTHONUTF8": "1",
     }
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=path.parent,
+    status, printed = run_alone(build, cache, log=folder / "log", env=env, warm=True)
+    assert status == 0, printed
+    return env
+
+
+def link(source: Any, target: Any) -> None:
+    Path(target).hardlink_to(source)
+
+
+@pytest.mark.parametrize("source", CELLS)
+def test_cell_runs_by_itself_against_stand_ins(
+    source: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    cell = tmp_path / "cell.py"
+    cell.write_text(source, encoding="utf-8")
+    status, printed = run_alone(
+        run_cell,
+        cell,
+        NOTEBOOKS,
+        log=tmp_path / "log",
         env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        warm=not uses_tensorflow(cell),
     )
-    assert done.returncode == 0, f"{script.read_text()}\n\n{done.stderr[-4000:]}"
-    assert done.stdout.endswith("it ran\n")
-    assert "offline: start" not in done.stdout
+    assert status == 0, f"{source}\n\n{printed[-4000:]}"
+    assert "offline: start" not in printed
 
 
 def test_every_notebook_has_such_a_cell() -> None:
-    found = {param.values[0] for param in CELLS}
-    assert found == set(NOTEBOOKS.glob("*.ipynb"))
+    found = {str(param.id).partition("-")[0] for param in CELLS}
+    assert found == {path.stem for path in NOTEBOOKS.glob("*.ipynb")}

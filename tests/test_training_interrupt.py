@@ -16,6 +16,8 @@ from torch import nn
 import helpers
 from tests.training_cases import blobs, loader, mlp, same
 
+pytestmark = pytest.mark.usefixtures("sigint")
+
 
 def ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)

@@ -81,29 +81,32 @@ def lab(extra: Sequence[str] = ()) -> int:
 
 
 def tests(with_notebooks: bool, name: str = TESTED.name) -> int:
-    """Run style, types, lint and unit tests, and all notebooks when asked to.
+    """Run style, types, lint and unit tests; when asked to, slow ones and notebooks.
 
     The notebooks play the variant ``name`` of the machine; "another" is a different one
-    every hour. As many run side by side as there are cores and memory.
+    every hour. As many processes run side by side as there are cores and memory, each
+    with one thread.
     """
     status = fetch_all() if with_notebooks else 0
     if status:
         return status
+    room = psutil.virtual_memory().available // MEMORY_NEEDED
     command = [sys.executable, "-m", "pytest", "tests"]
-    env = dict(os.environ)
+    # A file stays in one process; the longest come first (tests/conftest.py).
+    command += [f"--numprocesses={max(1, min(usable_cores(), room))}"]
+    command += ["--dist=loadfile", "--no-loadscope-reorder"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     if with_notebooks:
-        turn = int(time.time() // 3600)
-        played = another(turn) if name == "another" else variant(name)
+        played = (
+            another(int(time.time() // 3600)) if name == "another" else variant(name)
+        )
         saved = sorted({refresh.saved_by(path) for path in notebooks.find()})
         print(f"Outputs saved by: {'; '.join(saved)}.")
         print(f"This run plays: {played.name} on {refresh.machine()}.")
-        workers = max(
-            1, min(usable_cores(), psutil.virtual_memory().available // MEMORY_NEEDED)
-        )
-        command += ["--nbval", "notebooks", f"--numprocesses={workers}"]
-        # A notebook's cells stay together, and the longest notebook comes first.
-        command += ["--dist=loadfile", "--no-loadscope-reorder"]
+        command += ["--nbval", "notebooks"]
         env["COURSE_VARIANT"] = played.name
+    else:
+        command += ["-m", "not slow"]
     return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=env)
 
 
