@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
@@ -23,8 +24,8 @@ from helpers.environment import interactive
 from helpers.loop.accelerator import Precision, prepare, resolve_precision
 from helpers.loop.arguments import check_counts, check_positive
 from helpers.loop.batches import Batches, dataset_order, to_device
-from helpers.loop.evaluation import Metric, check_metrics, score
-from helpers.loop.history import History
+from helpers.loop.evaluation import Metric, check_metrics, modes_of, score
+from helpers.loop.history import History, Mode
 from helpers.loop.interrupts import Interrupt
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.run import Run, Settings
@@ -56,6 +57,7 @@ def fit(
     compile: bool = False,
     patience: int | None = None,
     monitor: str = "valid_loss",
+    mode: Mode | None = None,
     folder: str | Path | None = None,
     resume: bool = True,
     save_every: int | None = None,
@@ -93,6 +95,9 @@ def fit(
         compile: run the model through ``torch.compile``.
         patience: stop after so many epochs without a better ``monitor``, and put the
             best epoch's weights back.
+        monitor, mode: the column of the history that ``patience`` watches, and whether
+            its best value is the "min" or the "max". None takes that from the metric
+            (torchmetrics' ``higher_is_better``).
         folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
             every epoch. The same call then continues an interrupted run to weights that
             are equal bit for bit (same machine, same thread count).
@@ -122,8 +127,10 @@ def fit(
     check_loss(step, loss)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip={clip}: give a positive number, or None for no limit.")
+    modes = modes_of(metrics) | _given_mode(monitor, mode, patience)
     if patience is not None:
         _check_monitor(monitor, patience, valid, metrics)
+        History(modes=modes).mode(monitor)
     settings = Settings(
         epochs=epochs,
         accumulate=accumulate,
@@ -131,6 +138,7 @@ def fit(
         channels_last=channels_last,
         patience=patience,
         monitor=monitor,
+        modes=modes,
         folder=Path(folder) if folder is not None else None,
         save_every=save_every,
         seed=seed,
@@ -370,6 +378,18 @@ def _scheduler(
             "optimizer=..., or a function (optimizer, total_steps) as scheduler."
         )
     return made
+
+
+def _given_mode(
+    monitor: str, mode: Mode | None, patience: int | None
+) -> dict[str, Mode]:
+    if mode is None:
+        return {}
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode={mode!r}: use 'min' or 'max', the better end.")
+    if patience is None:
+        raise ValueError(f"mode={mode!r} is for early stopping: pass patience=....")
+    return {monitor: mode}
 
 
 def _check_monitor(

@@ -10,10 +10,11 @@ from torch import nn
 
 from helpers.loop.accelerator import Prepared
 from helpers.loop.batches import Batches, targets, to_device
+from helpers.loop.history import Mode
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
-__all__ = ["Metric", "check_metrics", "score"]
+__all__ = ["Metric", "check_metrics", "modes_of", "score"]
 
 
 @runtime_checkable
@@ -42,6 +43,19 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
                 f"metrics[{name!r}] is a {type(metric).__name__}, which lacks update, "
                 "compute or reset: give a torchmetrics metric object."
             )
+
+
+def modes_of(metrics: Mapping[str, Metric] | None) -> dict[str, Mode]:
+    """The better end of every column whose metric names it, as torchmetrics' do."""
+    higher = {
+        f"valid_{name}": getattr(metric, "higher_is_better", None)
+        for name, metric in (metrics or {}).items()
+    }
+    return {
+        name: "max" if best else "min"
+        for name, best in higher.items()
+        if best is not None
+    }
 
 
 def score(

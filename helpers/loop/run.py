@@ -26,7 +26,7 @@ from helpers.loop.checkpoints import (
     name_of,
 )
 from helpers.loop.evaluation import Metric, score
-from helpers.loop.history import History, higher_is_better
+from helpers.loop.history import History, Mode
 from helpers.loop.modes import train_mode
 from helpers.loop.seeding import reseed
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
@@ -52,6 +52,7 @@ class Settings:
     channels_last: bool
     patience: int | None
     monitor: str
+    modes: dict[str, Mode]
     folder: Path | None
     save_every: int | None
     seed: int
@@ -87,7 +88,7 @@ class Run:
         self.parameters = [p for g in optimizer.param_groups for p in g["params"]]
         # A gradient that a cell before left behind must not enter the first step.
         optimizer.zero_grad(set_to_none=True)
-        self.history = History()
+        self.history = History(modes=dict(settings.modes))
         self.epoch = self.step = 0
         self.loss_sum, self.seen = 0.0, 0
         self.waiting, self.best_value = 0, math.inf
@@ -264,7 +265,8 @@ class Run:
                 f"monitor={monitor!r} is not recorded: use one of "
                 f"{', '.join(name for name in row if name.startswith('valid_'))}."
             )
-        value = -row[monitor] if higher_is_better(monitor) else row[monitor]
+        falling = self.history.mode(monitor) == "min"
+        value = row[monitor] if falling else -row[monitor]
         if value < self.best_value:
             self.best_value, self.waiting = value, 0
             self.best = copy.deepcopy(self._trained())
@@ -324,6 +326,7 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
+        monitor = self.settings.monitor if self.settings.patience else None
         self._fingerprint = fingerprint(
             self.model,
             self.optimizer,
@@ -337,7 +340,8 @@ class Run:
                 "accumulate": self.settings.accumulate,
                 "clip": self.settings.clip,
                 "channels last": self.settings.channels_last,
-                "monitor": self.settings.monitor if self.settings.patience else None,
+                "monitor": monitor,
+                "mode": self.history.mode(monitor) if monitor else None,
                 "patience": self.settings.patience,
             },
         )
@@ -365,6 +369,7 @@ class Run:
             self.loss_sum, self.seen = 0.0, 0
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
+        self.history.modes |= self.settings.modes
 
     def _refuse_different_places(self, found: Checkpoint | None) -> None:
         """All processes must have found the same: else they would average two models.
