@@ -113,7 +113,8 @@ def fit(
     Raises:
         ValueError, TypeError: an argument that cannot work; nothing was trained.
         OSError: ``folder`` cannot be written; the checkpoint from before is intact.
-        NonFiniteLoss: names the step and the examples; the checkpoint is kept.
+        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the weights
+            and the checkpoint are those from before it.
         CheckpointMismatch: ``folder`` holds another run.
     """
     _check_model(model)

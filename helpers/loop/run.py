@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
@@ -26,20 +27,42 @@ from helpers.loop.checkpoints import (
     name_of,
 )
 from helpers.loop.evaluation import Metric, score
+from helpers.loop.explain import listed
 from helpers.loop.history import History, Mode
 from helpers.loop.modes import train_mode
 from helpers.loop.seeding import reseed
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
-__all__ = ["NonFiniteLoss", "Run", "Settings"]
+__all__ = ["NonFiniteGradient", "NonFiniteLoss", "Run", "Settings"]
 
-# Reading a loss waits for the GPU, so there it is done once in so many steps.
-_STEPS_PER_CHECK = {"cpu": 1}
+# Reading a number waits for the GPU, so there it is done once for so many of them.
+_READ_AT_ONCE = {"cpu": 1}
+_UNREAD = 32  # a loss and a gradient's norm for each of 16 steps
 _READING_TO_FORWARD = 0x5DEECE66D
 
 
 class NonFiniteLoss(ArithmeticError):
     """The loss became NaN or infinite; the message names the step and the batch."""
+
+
+class NonFiniteGradient(ArithmeticError):
+    """The gradient of a finite loss became NaN or infinite; no weight has moved."""
+
+
+class _Reading(NamedTuple):
+    """A number that is still on the device: a loss or the gradient's norm.
+
+    Attributes:
+        batch: of the epoch, counted from 0.
+        plan: the examples, batch by batch.
+        weight: examples whose mean the loss is; 0 for a norm.
+    """
+
+    error: type[ArithmeticError]
+    batch: int
+    plan: Sequence[Sequence[int]]
+    value: torch.Tensor
+    weight: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +116,8 @@ class Run:
         self.loss_sum, self.seen = 0.0, 0
         self.waiting, self.best_value = 0, math.inf
         self.best: dict[str, torch.Tensor] = {}
-        self._unread: list[tuple[int, Shard, torch.Tensor]] = []
-        self._check_every = _STEPS_PER_CHECK.get(prepared.device.type, 16)
+        self._unread: list[_Reading] = []
+        self._read_every = _READ_AT_ONCE.get(prepared.device.type, _UNREAD)
 
     # One epoch -----------------------------------------------------------------
 
@@ -113,12 +136,12 @@ class Run:
             self._backward(part, batch, sum(map(len, group)), sync=last)
             self.step += 1
             if last:
-                self._optimizer_step()
+                self._optimizer_step(group)
                 if self._due():
                     self.save()
                 if should_stop(len(group), self.last_loss):
                     return False
-        self._read_losses()
+        self._read()
         return True
 
     def _backward(self, part: Shard, batch: Batch, total: int, sync: bool) -> None:
@@ -139,7 +162,7 @@ class Run:
         step = choose_step(self.given_step, batch, self.loss)
         reseed(part.seed ^ _READING_TO_FORWARD)
         loss, _ = checked_step(step, self.forward, batch, part, self.train.name)
-        self._note(part, loss)
+        self._note(NonFiniteLoss, self.step, [part.indices], loss, part.count)
         return loss
 
     def _placed(self, batch: Batch) -> Batch:
@@ -152,15 +175,27 @@ class Run:
             return (*map(_channels_last, batch[:-1]), batch[-1])
         return _channels_last(batch)
 
-    def _optimizer_step(self) -> None:
+    def _optimizer_step(self, group: Sequence[Sequence[int]]) -> None:
+        """Move the weights by the gradient of a group of batches, clipped.
+
+        Raises:
+            NonFiniteGradient: instead of moving them by NaN.
+        """
         scaler, clip = self.prepared.accelerator.scaler, self.settings.clip
         if scaler is not None:
             scaler.unscale_(self.optimizer)
-        if clip is not None:
-            self._clip(clip)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = None
+        if gradients and (scaler is None or clip is not None):
+            norm = nn.utils.get_total_norm(gradients)
+            if scaler is None:  # a scaler skips such steps itself
+                self._note(NonFiniteGradient, self.step - 1, group, norm)
+            # Where the norm can be read without waiting, most steps need no scaling.
+            if clip is not None and (self._read_every > 1 or norm > clip):
+                nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
         skipped = False
         if scaler is None:
-            self.optimizer.step()
+            self._move(norm)
         else:
             before = scaler.get_scale()
             scaler.step(self.optimizer)
@@ -173,50 +208,74 @@ class Run:
         if self.scheduler is not None and not skipped:
             self.scheduler.step()
 
-    def _clip(self, limit: float) -> None:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        # Where the norm can be read without waiting, most steps need no scaling.
-        if norm.device.type != "cpu" or norm > limit:
-            nn.utils.clip_grads_with_norm_(self.parameters, limit, norm)
+    def _move(self, norm: torch.Tensor | None) -> None:
+        """Step the optimizer, but leave the weights alone if ``norm`` is no number.
 
-    # Losses --------------------------------------------------------------------
+        On a GPU that is not known yet. A fused optimizer can look there itself, in the
+        attribute through which a GradScaler tells it; any other one has to wait.
+        """
+        if norm is None or not self._unread:
+            self.optimizer.step()
+        elif _looks_itself(self.optimizer, norm):
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            try:
+                self.optimizer.step()
+            finally:
+                del self.optimizer.found_inf  # type: ignore[attr-defined]
+        else:
+            self._read()
+            self.optimizer.step()
+
+    # Losses and gradients ------------------------------------------------------
 
     @property
     def last_loss(self) -> float:
         """The mean training loss of the epoch so far, as far as it has been read."""
         return self.loss_sum / self.seen if self.seen else math.nan
 
-    def _note(self, part: Shard, loss: torch.Tensor) -> None:
-        self._unread.append((self.step, part, loss.detach()))
-        if len(self._unread) >= self._check_every:
-            self._read_losses()
+    def _note(
+        self,
+        error: type[ArithmeticError],
+        batch: int,
+        plan: Sequence[Sequence[int]],
+        value: torch.Tensor,
+        weight: int = 0,
+    ) -> None:
+        self._unread.append(_Reading(error, batch, plan, value.detach(), weight))
+        if len(self._unread) >= self._read_every:
+            self._read()
 
-    def _read_losses(self) -> None:
-        """Add the losses since the last reading.
+    def _read(self) -> None:
+        """Add the losses since the last reading, and check them and the gradients.
 
         Raises:
-            NonFiniteLoss: names the epoch, the step and the examples of the first one.
+            NonFiniteLoss, NonFiniteGradient: names the epoch, the step and the examples
+                of the first one.
         """
         if not self._unread:
             return
-        losses = [loss for _, _, loss in self._unread]
-        alone = len(losses) == 1
-        values = [losses[0].item()] if alone else torch.stack(losses).tolist()
-        for (step, part, _), value in zip(self._unread, values, strict=True):
+        unread, self._unread = self._unread, []
+        alone = len(unread) == 1
+        numbers = [reading.value for reading in unread]
+        values = [numbers[0].item()] if alone else torch.stack(numbers).tolist()
+        for reading, value in zip(unread, values, strict=True):
             if not math.isfinite(value):
-                self._unread.clear()
-                shown = ", ".join(map(str, part.indices[:8]))
-                more = ", …" if len(part.indices) > 8 else ""
-                raise NonFiniteLoss(
-                    f"the loss is {value} at epoch {self.epoch + 1}, batch {step + 1} "
-                    f"of {self.train.num_batches}, on the examples {shown}{more} of "
-                    "train.dataset. Look at these inputs for NaN or huge values; if "
-                    "they are fine, use a smaller lr, or precision='fp32'."
-                )
-            self.loss_sum += value * part.count
-            self.seen += part.count
-        self._unread.clear()
+                raise self._not_finite(reading, value)
+            self.loss_sum += value * reading.weight
+            self.seen += reading.weight
+
+    def _not_finite(self, reading: _Reading, value: float) -> ArithmeticError:
+        found, remedy = f"the loss is {value}", "Look at these inputs for NaN or huge "
+        remedy += "values; if they are fine, use a smaller lr, or precision='fp32'."
+        if reading.error is NonFiniteGradient:
+            found = f"the loss is finite, but the norm of its gradient is {value}"
+            remedy = "Look in the step and the model for the square root or logarithm "
+            remedy += "of 0, or for a division by it: add a small number inside."
+        return reading.error(
+            f"{found} at epoch {self.epoch + 1}, batch {reading.batch + 1} of "
+            f"{self.train.num_batches}, on the {listed(chain(*reading.plan))} of "
+            f"train.dataset. {remedy}"
+        )
 
     # Between epochs ------------------------------------------------------------
 
@@ -298,7 +357,7 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
-        self._read_losses()
+        self._read()
         totals = self._loss_totals()
         if self.prepared.rank == 0:
             tensors, rest = checkpoints.split_optimizer(self.optimizer)
@@ -386,6 +445,12 @@ class Run:
                 f"checkpoints there, at (epoch, batch) {places}. Give a folder that "
                 "all machines share, or resume=False."
             )
+
+
+def _looks_itself(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> bool:
+    """Whether a step obeys ``optimizer.found_inf``, as every fused one does on CUDA."""
+    fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+    return bool(fused) and norm.device.type != "mps"
 
 
 def _channels_last(value: Any) -> Any:
