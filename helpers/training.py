@@ -25,6 +25,7 @@ from helpers.loop.accelerator import Precision, prepare, resolve_precision
 from helpers.loop.arguments import check_counts, check_positive
 from helpers.loop.batches import Batches, dataset_order, to_device
 from helpers.loop.evaluation import Metric, check_metrics, modes_of, score
+from helpers.loop.explain import explained
 from helpers.loop.history import History, Mode
 from helpers.loop.interrupts import Interrupt
 from helpers.loop.modes import in_eval_mode
@@ -274,9 +275,10 @@ def predict(
         batches = Batches(loader, "loader", 0)
         plan = batches.all_batches()
         with in_eval_mode(model):
-            for _, batch in batches.read(plan):
+            for part, batch in batches.read(plan):
                 batch = to_device(batch, prepared.device)
-                outputs.append(inputs_of(model, batch).float().cpu())
+                with explained(part, batch):
+                    outputs.append(inputs_of(model, batch).float().cpu())
     return dataset_order(outputs, plan)
 
 

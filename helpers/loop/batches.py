@@ -28,6 +28,7 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from helpers.loop.explain import explained, listed
 from helpers.loop.seeding import mix, reseed
 
 __all__ = ["Batch", "Batches", "Shard", "dataset_order", "targets", "to_device"]
@@ -85,11 +86,22 @@ class Shard:
         indices: dataset indices, never empty.
         seed: of everything random while the share is read.
         count: examples that matter: 0 for a share that only keeps the others company.
+        number, total: the batch, counted from 0, and how many there are.
+        name: whose batch it is: "train", say.
     """
 
     indices: list[int]
     seed: int
     count: int
+    number: int
+    total: int
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"batch {self.number + 1} of {self.total} of {self.name}, the "
+            f"{listed(self.indices)} of {self.name}.dataset"
+        )
 
 
 class _SeededReader(Dataset):
@@ -105,7 +117,14 @@ class _SeededReader(Dataset):
         many = getattr(self.dataset, "__getitems__", None)
         if callable(many):
             return many(batch.indices)
-        return [self.dataset[index] for index in batch.indices]
+        examples: list[Any] = []
+        try:
+            for index in batch.indices:
+                examples.append(self.dataset[index])
+        except Exception as error:
+            error.add_note(f"It comes from dataset[{batch.indices[len(examples)]}].")
+            raise
+        return examples
 
 
 def _start_worker(then: Callable[[int], None] | None, number: int) -> None:
@@ -236,9 +255,14 @@ class Batches:
             indices = plan[number]
             share = indices[self.rank :: self.world] if self.world > 1 else indices
             seed = mix(self.seed, epoch, number, self.rank)
-            shards.append(Shard(share or indices[:1], seed, len(share)))
+            place = (number, len(plan), self.name)
+            shards.append(Shard(share or indices[:1], seed, len(share), *place))
         if self._tensors is None:
-            yield from zip(shards, self._loader(shards), strict=True)
+            read = iter(self._loader(shards))
+            for part in shards:
+                with explained(part):
+                    batch = next(read)
+                yield part, batch
             return
         for part in shards:
             index = torch.tensor(part.indices, device=self._tensors[0].device)

@@ -162,6 +162,12 @@ class Run:
         step = choose_step(self.given_step, batch, self.loss)
         reseed(part.seed ^ _READING_TO_FORWARD)
         loss, _ = checked_step(step, self.forward, batch, part, self.train.name)
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss has no gradient, so nothing can learn: in the step or the "
+                "model a tensor was cut off by .detach(), .item(), .numpy() or "
+                "torch.no_grad(), or no parameter that learns takes part in it."
+            )
         self._note(NonFiniteLoss, self.step, [part.indices], loss, part.count)
         return loss
 
