@@ -101,7 +101,8 @@ def fit(
             (torchmetrics' ``higher_is_better``).
         folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
             every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit (same machine, same thread count).
+            are equal bit for bit (same machine, same thread count), and says so. It
+            takes the model with its initial weights, made anew, or as it was left.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
         device: None picks CUDA, else MPS, else the CPU.
@@ -116,7 +117,10 @@ def fit(
         OSError: ``folder`` cannot be written; the checkpoint from before is intact.
         NonFiniteLoss, NonFiniteGradient: names the step and the examples; the weights
             and the checkpoint are those from before it.
-        CheckpointMismatch: ``folder`` holds another run.
+        CheckpointMismatch: ``folder`` holds another run: other settings, initial
+            weights or data (as far as a few examples show it), or more epochs.
+
+    What torch or the dataset raises gets a note: batch, examples, shapes, likely fix.
     """
     _check_model(model)
     check_counts(epochs=epochs, accumulate=accumulate, patience=patience)
@@ -189,7 +193,7 @@ def _train(run: Run, show: bool) -> None:
     """Epoch after epoch until the end, an early stop or Ctrl-C."""
     size, epochs = run.train.num_batches, run.settings.epochs
     history = run.history
-    if history.outcome == "early stop" or run.epoch >= epochs:
+    if run.ended:
         run.restore_best()
         return
     history.outcome = "running"
@@ -220,12 +224,15 @@ def _train(run: Run, show: bool) -> None:
                 if ended:
                     run.restore_best()
                     break
+            if history.outcome == "interrupted":
+                run.save()
         except KeyboardInterrupt:
             # A second Ctrl-C, in mid-step: the last checkpoint stays where it is.
             history.outcome = "interrupted"
-            return
-        if history.outcome == "interrupted":
-            run.save()
+            run.leave()
+        except Exception:
+            run.leave()
+            raise
 
 
 def evaluate(

@@ -242,6 +242,11 @@ class Batches:
         size = self.loader.batch_size or max(map(len, self.plan(0)))
         return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
 
+    def example(self, index: int) -> Any:
+        """One example as the dataset gives it, with the same randomness every time."""
+        shard = Shard([index], mix(index), 1, 0, 1, self.name)
+        return _SeededReader(self.loader.dataset).__getitems__([shard])[0]
+
     def read(
         self, plan: list[list[int]], epoch: int = 0, start: int = 0
     ) -> Iterator[tuple[Shard, Batch]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from accelerate.utils import gather_object
@@ -21,10 +23,12 @@ from helpers.loop import checkpoints
 from helpers.loop.accelerator import Prepared
 from helpers.loop.batches import Batch, Batches, Shard, to_device
 from helpers.loop.checkpoints import (
+    START,
     Checkpoint,
     CheckpointMismatch,
     fingerprint,
     name_of,
+    weights_hash,
 )
 from helpers.loop.evaluation import Metric, score
 from helpers.loop.explain import listed
@@ -39,6 +43,8 @@ __all__ = ["NonFiniteGradient", "NonFiniteLoss", "Run", "Settings"]
 _READ_AT_ONCE = {"cpu": 1}
 _UNREAD = 32  # a loss and a gradient's norm for each of 16 steps
 _READING_TO_FORWARD = 0x5DEECE66D
+# Models that an error left in mid-step: hashes of their weights, at first and then.
+_LEFT: WeakKeyDictionary[nn.Module, tuple[str, str]] = WeakKeyDictionary()
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -396,6 +402,7 @@ class Run:
             self.model,
             self.optimizer,
             self.train,
+            self.valid if self.settings.patience else None,
             {
                 "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
                 "total steps": total_steps,
@@ -410,13 +417,14 @@ class Run:
                 "patience": self.settings.patience,
             },
         )
+        self._fingerprint[START] = weights_hash(self._trained())
         if self.prepared.rank == 0:
             remove_leftovers(folder)
         found = checkpoints.load(folder) if wanted else None
-        self._refuse_different_places(found)
+        self._refuse_another_run(found)
         if found is None:
             return
-        checkpoints.compare(found.fingerprint, self._fingerprint, folder)
+        self._fingerprint[START] = found.fingerprint[START]
         values, tensors = found.values, found.tensors
         self.model.load_state_dict(tensors.get("model", {}), strict=False)
         best = tensors.get("best", {})
@@ -436,21 +444,70 @@ class Run:
         self.history = History.from_values(values["history"], str(folder))
         self.history.modes |= self.settings.modes
 
-    def _refuse_different_places(self, found: Checkpoint | None) -> None:
-        """All processes must have found the same: else they would average two models.
+        if self.prepared.rank == 0:
+            done = self.epoch + (self.step > 0)
+            rest = ": nothing left to train" if self.ended else ""
+            steps = self.history.steps
+            print(f"continued from epoch {done} (step {steps}) in {folder}{rest}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return (
+            self.history.outcome == "early stop" or self.epoch >= self.settings.epochs
+        )
+
+    def leave(self) -> None:
+        """Note the weights that an error left in mid-step and no checkpoint holds.
+
+        The same call may then go on with this model, without making it anew.
+        """
+        # A GPU that has failed cannot tell them.
+        with contextlib.suppress(RuntimeError):
+            if self.settings.folder is not None:
+                start = self._fingerprint[START]
+                _LEFT[self.model] = start, weights_hash(self._trained())
+
+    def _refuse_another_run(self, found: Checkpoint | None) -> None:
+        """All processes must have found the same, and the checkpoint of this run.
 
         Raises:
             CheckpointMismatch: they have not, on every process.
         """
-        if self.prepared.world == 1:
-            return
-        places = gather_object([found.values["place"][:2] if found else None])
+        place = found.values["place"][:2] if found else None
+        # Every process starts from the first one's weights; its own are not asked for.
+        problem = self._problem(found) if found and self.prepared.rank == 0 else None
+        everyone = [(place, problem)]
+        if self.prepared.world > 1:
+            everyone = gather_object(everyone)
+        places, (problem, *_) = map(list, zip(*everyone, strict=True))
+        folder = self.settings.folder
         if any(place != places[0] for place in places):
             raise CheckpointMismatch(
-                f"folder={str(self.settings.folder)!r}: the processes find different "
-                f"checkpoints there, at (epoch, batch) {places}. Give a folder that "
-                "all machines share, or resume=False."
+                f"folder={str(folder)!r}: the processes find different checkpoints "
+                f"there, at (epoch, batch) {places}. Give a folder that all machines "
+                "share, or resume=False."
             )
+        if problem is not None:
+            raise CheckpointMismatch(
+                f"the checkpoint in {folder} {problem}\nUse another folder for this "
+                "run, or resume=False to start it afresh."
+            )
+
+    def _problem(self, found: Checkpoint) -> str | None:
+        epoch, step = found.values["place"][:2]
+        begun, epochs = epoch + (step > 0), self.settings.epochs
+        if begun > epochs:
+            reached = f"is in epoch {begun}" if step else f"has trained {begun} epochs"
+            return (
+                f"{reached}, and epochs={epochs} asks for fewer.\nPass epochs={begun} "
+                "or more to go on."
+            )
+        start, left = _LEFT.get(self.model, (None, None))
+        same_run = start == found.fingerprint[START]
+        return checkpoints.differences(
+            found, self._fingerprint, left if same_run else None
+        )
 
 
 def _looks_itself(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> bool:
