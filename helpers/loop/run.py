@@ -448,7 +448,8 @@ class Run:
             done = self.epoch + (self.step > 0)
             rest = ": nothing left to train" if self.ended else ""
             steps = self.history.steps
-            print(f"continued from epoch {done} (step {steps}) in {folder}{rest}")
+            place = folder.as_posix()
+            print(f"continued from epoch {done} (step {steps}) in {place}{rest}")
 
     @property
     def ended(self) -> bool:
