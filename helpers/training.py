@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 import torch
 from torch import nn
@@ -24,7 +23,13 @@ from helpers.environment import interactive
 from helpers.loop.accelerator import Precision, prepare, resolve_precision
 from helpers.loop.arguments import check_counts, check_positive
 from helpers.loop.batches import Batches, dataset_order, to_device
-from helpers.loop.evaluation import Metric, check_metrics, modes_of, score
+from helpers.loop.evaluation import (
+    Metric,
+    check_metrics,
+    check_monitor,
+    modes_of,
+    score,
+)
 from helpers.loop.explain import explained
 from helpers.loop.history import History, Mode
 from helpers.loop.interrupts import Interrupt
@@ -133,10 +138,8 @@ def fit(
     check_loss(step, loss)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip={clip}: give a positive number, or None for no limit.")
-    modes = modes_of(metrics) | _given_mode(monitor, mode, patience)
-    if patience is not None:
-        _check_monitor(monitor, patience, valid, metrics)
-        History(modes=modes).mode(monitor)
+    modes = modes_of(metrics) | ({monitor: mode} if mode else {})
+    check_monitor(monitor, mode, patience, valid is not None, metrics)
     settings = Settings(
         epochs=epochs,
         accumulate=accumulate,
@@ -388,29 +391,3 @@ def _scheduler(
             "optimizer=..., or a function (optimizer, total_steps) as scheduler."
         )
     return made
-
-
-def _given_mode(
-    monitor: str, mode: Mode | None, patience: int | None
-) -> dict[str, Mode]:
-    if mode is None:
-        return {}
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode={mode!r}: use 'min' or 'max', the better end.")
-    if patience is None:
-        raise ValueError(f"mode={mode!r} is for early stopping: pass patience=....")
-    return {monitor: mode}
-
-
-def _check_monitor(
-    monitor: str,
-    patience: int,
-    valid: DataLoader | None,
-    metrics: Mapping[str, Metric] | None,
-) -> None:
-    if valid is None:
-        raise ValueError(f"patience={patience} needs validation data: pass valid=....")
-    names = ["accuracy"] if metrics is None else metrics
-    known = ["valid_loss", "train_loss", *(f"valid_{name}" for name in names)]
-    if monitor not in known:
-        raise ValueError(f"monitor={monitor!r}: use one of {', '.join(known)}.")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import helpers
-from helpers.loop import run
+from helpers.loop import readings
 from tests.training_cases import blobs, loader, mlp, same, weights
 
 
@@ -120,7 +120,7 @@ def test_where_reading_waits_the_weights_are_safe_all_the_same(
     fused: bool, clip: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The CPU stands for a GPU, whose numbers are read once in so many steps.
-    monkeypatch.setattr(run, "_READ_AT_ONCE", {})
+    monkeypatch.setattr(readings, "_AT_ONCE", {})
     model, seen = mlp(), []
     take = breaking(3)
 
@@ -130,7 +130,7 @@ def test_where_reading_waits_the_weights_are_safe_all_the_same(
 
     optimizer = torch.optim.AdamW(model.parameters(), fused=fused)
     train = loader(shuffle=False)
-    with pytest.raises(run.NonFiniteGradient, match="epoch 1, batch 4 of 8"):
+    with pytest.raises(readings.NonFiniteGradient, match="epoch 1, batch 4 of 8"):
         helpers.fit(model, train, optimizer=optimizer, step=step, clip=clip)
     assert all(p.isfinite().all() for p in model.parameters())
     if fused:  # it went on until the numbers were read
@@ -144,6 +144,6 @@ def test_where_reading_waits_the_weights_are_safe_all_the_same(
 def test_reading_later_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     now, later = mlp(), mlp()
     helpers.fit(now, loader(), epochs=3)
-    monkeypatch.setattr(run, "_READ_AT_ONCE", {})
+    monkeypatch.setattr(readings, "_AT_ONCE", {})
     helpers.fit(later, loader(), epochs=3)
     assert same(now, later)

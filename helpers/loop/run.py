@@ -8,9 +8,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -31,44 +30,17 @@ from helpers.loop.checkpoints import (
     weights_hash,
 )
 from helpers.loop.evaluation import Metric, score
-from helpers.loop.explain import listed
 from helpers.loop.history import History, Mode
 from helpers.loop.modes import train_mode
+from helpers.loop.readings import NonFiniteGradient, NonFiniteLoss, Readings
 from helpers.loop.seeding import reseed
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
 __all__ = ["NonFiniteGradient", "NonFiniteLoss", "Run", "Settings"]
 
-# Reading a number waits for the GPU, so there it is done once for so many of them.
-_READ_AT_ONCE = {"cpu": 1}
-_UNREAD = 32  # a loss and a gradient's norm for each of 16 steps
 _READING_TO_FORWARD = 0x5DEECE66D
 # Models that an error left in mid-step: hashes of their weights, at first and then.
 _LEFT: WeakKeyDictionary[nn.Module, tuple[str, str]] = WeakKeyDictionary()
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite; the message names the step and the batch."""
-
-
-class NonFiniteGradient(ArithmeticError):
-    """The gradient of a finite loss became NaN or infinite; no weight has moved."""
-
-
-class _Reading(NamedTuple):
-    """A number that is still on the device: a loss or the gradient's norm.
-
-    Attributes:
-        batch: of the epoch, counted from 0.
-        plan: the examples, batch by batch.
-        weight: examples whose mean the loss is; 0 for a norm.
-    """
-
-    error: type[ArithmeticError]
-    batch: int
-    plan: Sequence[Sequence[int]]
-    value: torch.Tensor
-    weight: int
 
 
 @dataclass(frozen=True)
@@ -119,11 +91,10 @@ class Run:
         optimizer.zero_grad(set_to_none=True)
         self.history = History(modes=dict(settings.modes))
         self.epoch = self.step = 0
-        self.loss_sum, self.seen = 0.0, 0
+        self.readings = Readings(prepared.device)
+        self._place = (0, 0, train.num_batches)
         self.waiting, self.best_value = 0, math.inf
         self.best: dict[str, torch.Tensor] = {}
-        self._unread: list[_Reading] = []
-        self._read_every = _READ_AT_ONCE.get(prepared.device.type, _UNREAD)
 
     # One epoch -----------------------------------------------------------------
 
@@ -136,6 +107,7 @@ class Run:
         size = self.settings.accumulate
         train_mode(self.model)
         for part, batch in self.train.read(plan, self.epoch, self.step):
+            self._place = (self.epoch, self.step, len(plan))
             first = self.step - self.step % size
             group = plan[first : first + size]
             last = self.step == first + len(group) - 1
@@ -145,9 +117,9 @@ class Run:
                 self._optimizer_step(group)
                 if self._due():
                     self.save()
-                if should_stop(len(group), self.last_loss):
+                if should_stop(len(group), self.readings.mean_loss):
                     return False
-        self._read()
+        self.readings.read()
         return True
 
     def _backward(self, part: Shard, batch: Batch, total: int, sync: bool) -> None:
@@ -174,7 +146,7 @@ class Run:
                 "model a tensor was cut off by .detach(), .item(), .numpy() or "
                 "torch.no_grad(), or no parameter that learns takes part in it."
             )
-        self._note(NonFiniteLoss, self.step, [part.indices], loss, part.count)
+        self.readings.add_loss(loss, self._place, part.indices, part.count)
         return loss
 
     def _placed(self, batch: Batch) -> Batch:
@@ -201,9 +173,9 @@ class Run:
         if gradients and (scaler is None or clip is not None):
             norm = nn.utils.get_total_norm(gradients)
             if scaler is None:  # a scaler skips such steps itself
-                self._note(NonFiniteGradient, self.step - 1, group, norm)
+                self.readings.add_norm(norm, self._place, group)
             # Where the norm can be read without waiting, most steps need no scaling.
-            if clip is not None and (self._read_every > 1 or norm > clip):
+            if clip is not None and (not self.readings.at_once or norm > clip):
                 nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
         skipped = False
         if scaler is None:
@@ -226,7 +198,7 @@ class Run:
         On a GPU that is not known yet. A fused optimizer can look there itself, in the
         attribute through which a GradScaler tells it; any other one has to wait.
         """
-        if norm is None or not self._unread:
+        if norm is None or self.readings.all_read:
             self.optimizer.step()
         elif _looks_itself(self.optimizer, norm):
             self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
@@ -235,59 +207,8 @@ class Run:
             finally:
                 del self.optimizer.found_inf  # type: ignore[attr-defined]
         else:
-            self._read()
+            self.readings.read()
             self.optimizer.step()
-
-    # Losses and gradients ------------------------------------------------------
-
-    @property
-    def last_loss(self) -> float:
-        """The mean training loss of the epoch so far, as far as it has been read."""
-        return self.loss_sum / self.seen if self.seen else math.nan
-
-    def _note(
-        self,
-        error: type[ArithmeticError],
-        batch: int,
-        plan: Sequence[Sequence[int]],
-        value: torch.Tensor,
-        weight: int = 0,
-    ) -> None:
-        self._unread.append(_Reading(error, batch, plan, value.detach(), weight))
-        if len(self._unread) >= self._read_every:
-            self._read()
-
-    def _read(self) -> None:
-        """Add the losses since the last reading, and check them and the gradients.
-
-        Raises:
-            NonFiniteLoss, NonFiniteGradient: names the epoch, the step and the examples
-                of the first one.
-        """
-        if not self._unread:
-            return
-        unread, self._unread = self._unread, []
-        alone = len(unread) == 1
-        numbers = [reading.value for reading in unread]
-        values = [numbers[0].item()] if alone else torch.stack(numbers).tolist()
-        for reading, value in zip(unread, values, strict=True):
-            if not math.isfinite(value):
-                raise self._not_finite(reading, value)
-            self.loss_sum += value * reading.weight
-            self.seen += reading.weight
-
-    def _not_finite(self, reading: _Reading, value: float) -> ArithmeticError:
-        found, remedy = f"the loss is {value}", "Look at these inputs for NaN or huge "
-        remedy += "values; if they are fine, use a smaller lr, or precision='fp32'."
-        if reading.error is NonFiniteGradient:
-            found = f"the loss is finite, but the norm of its gradient is {value}"
-            remedy = "Look in the step and the model for the square root or logarithm "
-            remedy += "of 0, or for a division by it: add a small number inside."
-        return reading.error(
-            f"{found} at epoch {self.epoch + 1}, batch {reading.batch + 1} of "
-            f"{self.train.num_batches}, on the {listed(chain(*reading.plan))} of "
-            f"train.dataset. {remedy}"
-        )
 
     # Between epochs ------------------------------------------------------------
 
@@ -312,7 +233,7 @@ class Run:
         row["seconds"] = seconds + time.perf_counter() - started
         self.history.rows.append(row)
         self.epoch, self.step = self.epoch + 1, 0
-        self.loss_sum, self.seen = 0.0, 0
+        self.readings.loss_sum, self.readings.seen = 0.0, 0
         return self._no_longer_better(row)
 
     def _mean_train_loss(self) -> float:
@@ -321,9 +242,10 @@ class Run:
 
     def _loss_totals(self) -> tuple[float, float]:
         """Sum of the epoch's losses and number of examples, over all processes."""
+        own = [self.readings.loss_sum, self.readings.seen]
         if self.prepared.world == 1:
-            return self.loss_sum, self.seen
-        local = torch.tensor([self.loss_sum, self.seen], device=self.prepared.device)
+            return own[0], own[1]
+        local = torch.tensor(own, device=self.prepared.device)
         loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
@@ -369,7 +291,7 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
-        self._read()
+        self.readings.read()
         totals = self._loss_totals()
         if self.prepared.rank == 0:
             tensors, rest = checkpoints.split_optimizer(self.optimizer)
@@ -436,10 +358,10 @@ class Run:
             self.scheduler.load_state_dict(values["scheduler"])
         if self.prepared.accelerator.scaler is not None:
             self.prepared.accelerator.scaler.load_state_dict(values["scaler"])
-        self.epoch, self.step, self.loss_sum, self.seen = values["place"]
-        if self.prepared.rank > 0:
+        self.epoch, self.step, *totals = values["place"]
+        if self.prepared.rank == 0:
             # The checkpoint holds the sum over all processes; one of them keeps it.
-            self.loss_sum, self.seen = 0.0, 0
+            self.readings.loss_sum, self.readings.seen = totals
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
         self.history.modes |= self.settings.modes
