@@ -106,8 +106,8 @@ def fit(
             (torchmetrics' ``higher_is_better``).
         folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
             every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit (same machine, same thread count), and says so. It
-            takes the model with its initial weights, made anew, or as it was left.
+            are equal bit for bit (same machine, same thread count), and says so. Give
+            it the same model: made again as at first, or as that run left it.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
         device: None picks CUDA, else MPS, else the CPU.

@@ -345,7 +345,7 @@ def differences(
     return (
         "belongs to a run with other initial weights: the model given now has neither "
         "those nor the saved ones.\nTo go on, make it as that run did (same seed, same "
-        "pretrained weights)."
+        "pretrained weights, no batch through it in train mode)."
     )
 
 

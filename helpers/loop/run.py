@@ -365,7 +365,6 @@ class Run:
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
         self.history.modes |= self.settings.modes
-
         if self.prepared.rank == 0:
             done = self.epoch + (self.step > 0)
             rest = ": nothing left to train" if self.ended else ""
