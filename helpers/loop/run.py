@@ -175,7 +175,7 @@ class Run:
             if scaler is None:  # a scaler skips such steps itself
                 self.readings.add_norm(norm, self._place, group)
             # Where the norm can be read without waiting, most steps need no scaling.
-            if clip is not None and (not self.readings.at_once or norm > clip):
+            if clip is not None and (not self.readings.at_once or norm.item() > clip):
                 nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
         skipped = False
         if scaler is None:
