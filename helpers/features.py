@@ -22,6 +22,7 @@ from helpers.loop.batches import (
     targets,
     to_device,
 )
+from helpers.loop.explain import explained
 from helpers.loop.hashing import ContentHash
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.seeding import own_randomness
@@ -136,8 +137,9 @@ def _run(
     shown = interactive() if progress is None else progress
     reader = tqdm(batches.read(plan), total=len(plan), disable=not shown, leave=False)
     with in_eval_mode(backbone):
-        for _, batch in reader:
-            x = embed(backbone, to_device(batch, device))
+        for part, batch in reader:
+            with explained(part, batch):
+                x = embed(backbone, to_device(batch, device))
             if x.ndim != 2:
                 raise ValueError(
                     f"the backbone returned shape {tuple(x.shape)}, not (n, d): pool "

@@ -23,8 +23,15 @@ from helpers.environment import interactive
 from helpers.loop.accelerator import Precision, prepare, resolve_precision
 from helpers.loop.arguments import check_counts, check_positive
 from helpers.loop.batches import Batches, dataset_order, to_device
-from helpers.loop.evaluation import Metric, check_metrics, score
-from helpers.loop.history import History
+from helpers.loop.evaluation import (
+    Metric,
+    check_metrics,
+    check_monitor,
+    modes_of,
+    score,
+)
+from helpers.loop.explain import explained
+from helpers.loop.history import History, Mode
 from helpers.loop.interrupts import Interrupt
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.run import Run, Settings
@@ -56,6 +63,7 @@ def fit(
     compile: bool = False,
     patience: int | None = None,
     monitor: str = "valid_loss",
+    mode: Mode | None = None,
     folder: str | Path | None = None,
     resume: bool = True,
     save_every: int | None = None,
@@ -94,10 +102,14 @@ def fit(
         compile: run the model through ``torch.compile``.
         patience: stop after so many epochs without a better ``monitor``, and put the
             best epoch's weights back.
+        monitor, mode: the column of the history that ``patience`` watches, and whether
+            its best value is the "min" or the "max". None takes that from the metric
+            (torchmetrics' ``higher_is_better``).
         folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
             every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit: always on a CPU (same machine, same thread count),
-            with ``deterministic=True`` on a CUDA GPU.
+            are equal bit for bit, and says so: always on a CPU (same machine, same
+            thread count), with ``deterministic=True`` on a CUDA GPU. Give it the same
+            model: made again as at first, or as that run left it.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
         deterministic: use only algorithms that add in the same order every time. Needed
@@ -112,8 +124,12 @@ def fit(
     Raises:
         ValueError, TypeError: an argument that cannot work; nothing was trained.
         OSError: ``folder`` cannot be written; the checkpoint from before is intact.
-        NonFiniteLoss: names the step and the examples; the checkpoint is kept.
-        CheckpointMismatch: ``folder`` holds another run.
+        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the weights
+            and the checkpoint are those from before it.
+        CheckpointMismatch: ``folder`` holds another run: other settings, initial
+            weights or data (as far as a few examples show it), or more epochs.
+
+    What torch or the dataset raises gets a note: batch, examples, shapes, likely fix.
     """
     _check_model(model)
     check_counts(epochs=epochs, accumulate=accumulate, patience=patience)
@@ -126,8 +142,8 @@ def fit(
     check_loss(step, loss)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip={clip}: give a positive number, or None for no limit.")
-    if patience is not None:
-        _check_monitor(monitor, patience, valid, metrics)
+    modes = modes_of(metrics) | ({monitor: mode} if mode else {})
+    check_monitor(monitor, mode, patience, valid is not None, metrics)
     settings = Settings(
         epochs=epochs,
         accumulate=accumulate,
@@ -135,6 +151,7 @@ def fit(
         channels_last=channels_last,
         patience=patience,
         monitor=monitor,
+        modes=modes,
         folder=Path(folder) if folder is not None else None,
         save_every=save_every,
         seed=seed,
@@ -187,7 +204,7 @@ def _train(run: Run, show: bool) -> None:
     """Epoch after epoch until the end, an early stop or Ctrl-C."""
     size, epochs = run.train.num_batches, run.settings.epochs
     history = run.history
-    if history.outcome == "early stop" or run.epoch >= epochs:
+    if run.ended:
         run.restore_best()
         return
     history.outcome = "running"
@@ -218,12 +235,15 @@ def _train(run: Run, show: bool) -> None:
                 if ended:
                     run.restore_best()
                     break
+            if history.outcome == "interrupted":
+                run.save()
         except KeyboardInterrupt:
             # A second Ctrl-C, in mid-step: the last checkpoint stays where it is.
             history.outcome = "interrupted"
-            return
-        if history.outcome == "interrupted":
-            run.save()
+            run.leave()
+        except Exception:
+            run.leave()
+            raise
 
 
 def evaluate(
@@ -276,9 +296,10 @@ def predict(
         batches = Batches(loader, "loader", 0, device=prepared.device)
         plan = batches.all_batches()
         with in_eval_mode(model):
-            for _, batch in batches.read(plan):
+            for part, batch in batches.read(plan):
                 batch = to_device(batch, prepared.device)
-                outputs.append(inputs_of(model, batch).float().cpu())
+                with explained(part, batch):
+                    outputs.append(inputs_of(model, batch).float().cpu())
     return dataset_order(outputs, plan)
 
 
@@ -381,17 +402,3 @@ def _scheduler(
             "optimizer=..., or a function (optimizer, total_steps) as scheduler."
         )
     return made
-
-
-def _check_monitor(
-    monitor: str,
-    patience: int,
-    valid: DataLoader | None,
-    metrics: Mapping[str, Metric] | None,
-) -> None:
-    if valid is None:
-        raise ValueError(f"patience={patience} needs validation data: pass valid=....")
-    names = ["accuracy"] if metrics is None else metrics
-    known = ["valid_loss", "train_loss", *(f"valid_{name}" for name in names)]
-    if monitor not in known:
-        raise ValueError(f"monitor={monitor!r}: use one of {', '.join(known)}.")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ try:
     helpers.setup(needs=[sys.argv[1]])
 except MissingAsset as error:
     print(error)
+# Before any of what takes seconds to import.
+assert not {"torch", "tensorflow", "transformers", "spacy"} & set(sys.modules)
 """
 
 
@@ -115,7 +116,6 @@ def test_a_lost_file_is_named_at_once_without_network(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.truncate(path, sizes[file])
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", "import sys\n" + BLOCK + MISSING, name],
         env={**os.environ, "COURSE_CACHE": str(tmp_path)},
@@ -125,7 +125,6 @@ def test_a_lost_file_is_named_at_once_without_network(
         cwd=REPOSITORY,
         timeout=60,
     )
-    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
     assert load_manifest()[name].title in done.stdout, done.stderr
     assert command("fetch", name) in done.stdout
-    assert seconds < 5

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import TensorDataset
 
 import helpers
-from helpers.loop.run import NonFiniteLoss
+from helpers.loop.run import NonFiniteGradient, NonFiniteLoss
 from tests.test_checkpoints import Stop, crashing
+from tests.test_training_gradients import breaking
 from tests.training_cases import (
     Augmented,
     Listed,
@@ -293,6 +294,29 @@ def test_a_loss_that_is_no_number_is_found_and_not_saved(tmp_path: Path) -> None
     with pytest.raises(Stop):
         helpers.fit(mlp(), loader(data, shuffle=False), folder=tmp_path, step=step)
     assert seen == [1]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_gradient_that_is_no_number_moves_no_weight(
+    fused: bool, tmp_path: Path
+) -> None:
+    model, train = mlp(), loader(blobs(400), shuffle=False)
+    adamw = torch.optim.AdamW(model.cuda().parameters(), fused=fused)
+    with pytest.raises(NonFiniteGradient, match="epoch 1, batch 17 of 50"):
+        helpers.fit(
+            model,
+            train,
+            optimizer=adamw,
+            step=breaking(16),
+            folder=tmp_path,
+            save_every=10,
+            precision="fp32",
+        )
+    assert all(p.isfinite().all() for p in model.parameters())
+    adamw = torch.optim.AdamW(model.parameters(), fused=fused)
+    common: Any = {"optimizer": adamw, "folder": tmp_path, "precision": "fp32"}
+    history = helpers.fit(model, train, step=breaking(-1), **common)
+    assert history.outcome == "finished"
 
 
 def test_cpu_and_gpu_agree() -> None:

@@ -28,14 +28,13 @@ def save(path: Path, *sources: str) -> Path:
     return path
 
 
-def strict(folder: Path, *options: str) -> tuple[str, float]:
-    """Run the strict test on notebooks outside of the course: its report, seconds."""
+def strict(folder: Path, *options: str) -> str:
+    """Run the strict test on notebooks outside of the course; return its report."""
     command = [sys.executable, "-m", "pytest", "-p", "tests.nbval_plugin", "--nbval"]
     command += ["-c", "pyproject.toml", "--rootdir", str(folder), "--color=no", "-v"]
     command += ["-p", "no:cacheprovider", *options, str(folder)]
     # On a CI machine pytest's summary repeats every message in full.
     env = {k: v for k, v in os.environ.items() if k not in ("CI", "BUILD_NUMBER")}
-    begin = time.monotonic()
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -45,7 +44,7 @@ def strict(folder: Path, *options: str) -> tuple[str, float]:
         check=False,
         env=env,
     )
-    return done.stdout, time.monotonic() - begin
+    return done.stdout
 
 
 def outcomes(report: str, stem: str) -> list[str]:
@@ -105,8 +104,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     for name, (end, _) in DEATHS.items():
         save(folder / f"{name}.ipynb", "import os", end, "print('never')")
-    text, seconds = strict(folder, "--nbval-cell-timeout=100")
-    assert seconds < 60, "a dead kernel was waited for"
+    text = strict(folder, "--nbval-cell-timeout=100")
+    assert "Timeout of" not in text, "a dead kernel was waited for"
     return text
 
 
@@ -140,6 +139,6 @@ def test_dead_kernel_is_named_once(report: str, name: str) -> None:
 
 def test_endless_cell_is_stopped(tmp_path: Path) -> None:
     save(tmp_path / "endless.ipynb", "while True: pass")
-    report, _ = strict(tmp_path, "--nbval-cell-timeout=2")
+    report = strict(tmp_path, "--nbval-cell-timeout=2")
     assert outcomes(report, "endless") == ["FAILED"]
     assert "Timeout of 2 seconds" in report

@@ -28,6 +28,7 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from helpers.loop.explain import explained, listed
 from helpers.loop.seeding import mix, reseed
 
 __all__ = ["Batch", "Batches", "Shard", "dataset_order", "same_kind", "targets"]
@@ -92,11 +93,22 @@ class Shard:
         indices: dataset indices, never empty.
         seed: of everything random while the share is read.
         count: examples that matter: 0 for a share that only keeps the others company.
+        number, total: the batch, counted from 0, and how many there are.
+        name: whose batch it is: "train", say.
     """
 
     indices: list[int]
     seed: int
     count: int
+    number: int
+    total: int
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"batch {self.number + 1} of {self.total} of {self.name}, the "
+            f"{listed(self.indices)} of {self.name}.dataset"
+        )
 
 
 class _SeededReader(Dataset):
@@ -112,7 +124,14 @@ class _SeededReader(Dataset):
         many = getattr(self.dataset, "__getitems__", None)
         if callable(many):
             return many(batch.indices)
-        return [self.dataset[index] for index in batch.indices]
+        examples: list[Any] = []
+        try:
+            for index in batch.indices:
+                examples.append(self.dataset[index])
+        except Exception as error:
+            error.add_note(f"It comes from dataset[{batch.indices[len(examples)]}].")
+            raise
+        return examples
 
 
 def _fits(tensors: Sequence[torch.Tensor], device: torch.device) -> bool:
@@ -252,6 +271,11 @@ class Batches:
         size = self.loader.batch_size or max(map(len, self.plan(0)))
         return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
 
+    def example(self, index: int) -> Any:
+        """One example as the dataset gives it, with the same randomness every time."""
+        shard = Shard([index], mix(index), 1, 0, 1, self.name)
+        return _SeededReader(self.loader.dataset).__getitems__([shard])[0]
+
     def read(
         self, plan: list[list[int]], epoch: int = 0, start: int = 0
     ) -> Iterator[tuple[Shard, Batch]]:
@@ -265,9 +289,14 @@ class Batches:
             indices = plan[number]
             share = indices[self.rank :: self.world] if self.world > 1 else indices
             seed = mix(self.seed, epoch, number, self.rank)
-            shards.append(Shard(share or indices[:1], seed, len(share)))
+            place = (number, len(plan), self.name)
+            shards.append(Shard(share or indices[:1], seed, len(share), *place))
         if self._tensors is None:
-            yield from zip(shards, self._loader(shards), strict=True)
+            read = iter(self._loader(shards))
+            for part in shards:
+                with explained(part):
+                    batch = next(read)
+                yield part, batch
             return
         everywhere = [index for part in shards for index in part.indices]
         index = torch.tensor(everywhere, dtype=torch.int64).to(self._tensors[0].device)

@@ -25,12 +25,16 @@ from torch import nn
 
 from helpers.files import replacing
 from helpers.loop.batches import Batches
+from helpers.loop.hashing import ContentHash, raw_bytes
 
-__all__ = ["Checkpoint", "CheckpointMismatch", "compare", "fingerprint"]
-__all__ += ["join_optimizer", "load", "name_of", "raw_bytes", "save", "split_optimizer"]
+__all__ = ["Checkpoint", "CheckpointMismatch", "differences", "fingerprint"]
+__all__ += ["join_optimizer", "load", "name_of", "save", "split_optimizer"]
+__all__ += ["START", "weights_hash"]
 
 FILE = "checkpoint.safetensors"
-_FORMAT = 1
+_FORMAT = 2
+START = "initial weights"  # in a fingerprint
+_LOOKED_AT = 16  # examples
 # What a schedule moves: betas and momentum too, as OneCycleLR does.
 _SCHEDULED = {"momentum", "betas"}
 
@@ -52,12 +56,6 @@ class Checkpoint:
     tensors: dict[str, dict[str, torch.Tensor]]
     values: dict[str, Any]
     fingerprint: dict[str, Any] = field(default_factory=dict)
-
-
-def raw_bytes(tensor: torch.Tensor) -> memoryview:
-    """A tensor's values as bytes, for hashing."""
-    flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().data
 
 
 def split_optimizer(
@@ -205,12 +203,14 @@ def fingerprint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     train: Batches,
+    valid: Batches | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Describe a run so that another model, data order or setting is noticed.
 
     Args:
         model, optimizer, train: of the run, before its first step.
+        valid: the validation data, if it decides anything.
         settings: everything else that must be equal, added as it is.
 
     Raises:
@@ -228,8 +228,54 @@ def fingerprint(
         "examples": len(train.loader.dataset),  # type: ignore[arg-type]
         "batches an epoch": train.num_batches,
         "order of the first epoch": hashlib.sha256(order).hexdigest()[:16],
+        "training data": _contents(train),
+        "validation data": _contents(valid) if valid is not None else None,
         **settings,
     }
+
+
+def weights_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """A name for named tensors, whatever their order."""
+    return ContentHash(sorted(tensors.items())).name()
+
+
+def _contents(batches: Batches) -> dict[str, str]:
+    """Hashes of the inputs and labels of a few examples, spread over the data.
+
+    Labels that lie in memory are hashed in full. Every example is read twice: a part
+    that then differs has noise that no seed reaches, which is no sign of other data.
+    """
+    used = sorted({index for batch in batches.plan(0) for index in batch})
+    count = min(_LOOKED_AT, len(used))
+    hashes: dict[str, ContentHash] = {}
+    for number in range(count):
+        index = used[number * (len(used) - 1) // max(count - 1, 1)]
+        first, again = (_parts(batches.example(index)) for _ in range(2))
+        for name, value in first.items():
+            seen = _hash(value)
+            fixed = seen == _hash(again.get(name))
+            hashes.setdefault(name, ContentHash()).add(seen if fixed else None)
+    known = getattr(batches.loader.dataset, "targets", None)  # as torchvision has it
+    in_memory = batches.labels_in_memory
+    hashes.setdefault("labels", ContentHash()).add(
+        _hash(known if in_memory is None else in_memory)
+    )
+    return {name: content.name()[:8] for name, content in hashes.items()}
+
+
+def _parts(example: Any) -> dict[str, Any]:
+    if hasattr(example, "items"):
+        return dict(example)
+    if isinstance(example, (tuple, list)) and len(example) > 1:
+        return {"inputs": list(example[:-1]), "labels": example[-1]}
+    return {"inputs": example}
+
+
+def _hash(value: Any) -> str | None:
+    try:
+        return ContentHash(value).name()
+    except TypeError:  # a kind of object that nobody can see into
+        return None
 
 
 def _parameters(model: nn.Module) -> dict[str, Any]:
@@ -276,24 +322,31 @@ def _without_addresses(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def compare(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a checkpoint whose run differs from this one.
+def differences(
+    found: Checkpoint, wanted: Mapping[str, Any], left: str | None = None
+) -> str | None:
+    """How this run differs from the one of a checkpoint; None if it may go on from it.
 
-    Raises:
-        CheckpointMismatch: names every setting that differs, with both values.
+    Args:
+        wanted: the fingerprint of this run.
+        left: hash of the weights that an error left in that run's model.
     """
     wanted = json.loads(json.dumps(wanted))
     lines = []
-    for key in sorted({*found, *wanted}):
-        before, now = found.get(key), wanted.get(key)
+    for key in sorted({*found.fingerprint, *wanted} - {START}):
+        before, now = found.fingerprint.get(key), wanted.get(key)
         if before != now:
             lines.append(f"  {key}: {_difference(before, now)}")
     if lines:
-        raise CheckpointMismatch(
-            f"the checkpoint in {folder} belongs to another run:\n"
-            + "\n".join(lines)
-            + "\nUse another folder for this run, or resume=False to start it afresh."
-        )
+        return "belongs to another run:\n" + "\n".join(lines)
+    saved = (weights_hash(found.tensors.get(group, {})) for group in ("model", "best"))
+    if wanted[START] in (found.fingerprint[START], left, *saved):
+        return None
+    return (
+        "belongs to a run with other initial weights: the model given now has neither "
+        "those nor the saved ones.\nTo go on, make it as that run did (same seed, same "
+        "pretrained weights, no batch through it in train mode)."
+    )
 
 
 def _difference(before: Any, now: Any) -> str:

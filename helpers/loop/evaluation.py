@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import nn
 
 from helpers.loop.accelerator import Prepared
 from helpers.loop.batches import Batches, targets, to_device
+from helpers.loop.history import History, Mode
 from helpers.loop.modes import in_eval_mode
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
-__all__ = ["Metric", "check_metrics", "score"]
+__all__ = ["Metric", "check_metrics", "check_monitor", "modes_of", "score"]
 
 
 @runtime_checkable
@@ -42,6 +43,47 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
                 f"metrics[{name!r}] is a {type(metric).__name__}, which lacks update, "
                 "compute or reset: give a torchmetrics metric object."
             )
+
+
+def modes_of(metrics: Mapping[str, Metric] | None) -> dict[str, Mode]:
+    """The better end of every column whose metric names it, as torchmetrics' do."""
+    higher = {
+        f"valid_{name}": getattr(metric, "higher_is_better", None)
+        for name, metric in (metrics or {}).items()
+    }
+    return {
+        name: "max" if best else "min"
+        for name, best in higher.items()
+        if best is not None
+    }
+
+
+def check_monitor(
+    monitor: str,
+    mode: Mode | None,
+    patience: int | None,
+    validated: bool,
+    metrics: Mapping[str, Metric] | None,
+) -> None:
+    """Refuse early stopping on what nobody records, or whose better end is unknown.
+
+    Raises:
+        ValueError: names the argument and what it may be.
+    """
+    if mode not in (None, *get_args(Mode)):
+        raise ValueError(f"mode={mode!r}: use 'min' or 'max', the better end.")
+    if patience is None:
+        if mode is not None:
+            raise ValueError(f"mode={mode!r} is for early stopping: pass patience=....")
+        return
+    if not validated:
+        raise ValueError(f"patience={patience} needs validation data: pass valid=....")
+    names = ["accuracy"] if metrics is None else metrics
+    known = ["valid_loss", "train_loss", *(f"valid_{name}" for name in names)]
+    if monitor not in known:
+        raise ValueError(f"monitor={monitor!r}: use one of {', '.join(known)}.")
+    if mode is None:
+        History(modes=modes_of(metrics)).mode(monitor)
 
 
 def score(

@@ -15,20 +15,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.loop.checkpoints import raw_bytes
-
-__all__ = ["ContentHash"]
+__all__ = ["ContentHash", "raw_bytes"]
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, range)
+
+
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """A tensor's values as bytes, for hashing."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().data
 
 
 class ContentHash:
     """Collects values; :meth:`name` is then their name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *values: Any) -> None:
         self._hash = hashlib.blake2b(digest_size=12)
         # The objects themselves: a freed one's id may be given to another.
         self._seen: dict[int, Any] = {}
+        for value in values:
+            self.add(value)
 
     def name(self) -> str:
         """24 hexadecimal digits."""

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["History", "Outcome", "higher_is_better"]
+__all__ = ["History", "Mode", "Outcome"]
 
 Outcome = Literal["running", "finished", "early stop", "interrupted"]
-
-
-def higher_is_better(name: str) -> bool:
-    """Losses and errors should fall; every other quantity should rise."""
-    return not name.endswith(("loss", "error", "perplexity"))
+Mode = Literal["min", "max"]
+_OWN_MODES: dict[str, Mode] = {
+    "train_loss": "min",
+    "valid_loss": "min",
+    "valid_accuracy": "max",
+}
 
 
 @dataclass
@@ -30,13 +31,15 @@ class History:
 
     ``history["valid_loss"]`` is that column as a list. ``outcome`` says how the run
     ended, ``steps`` how many optimizer steps it made, ``skipped`` how many of them the
-    gradient scaler of fp16 skipped because of an overflow.
+    gradient scaler of fp16 skipped because of an overflow. ``modes`` says of each
+    metric, as far as it is known, whether its best value is the "min" or the "max".
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     outcome: Outcome = "running"
     steps: int = 0
     skipped: int = 0
+    modes: dict[str, Mode] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,9 +57,29 @@ class History:
             raise IndexError("no epoch was finished, so there is no last row")
         return self.rows[-1]
 
-    def best(self, monitor: str = "valid_loss") -> dict[str, float]:
-        """The first row with the best value of a column (lowest for a loss)."""
-        sign = -1 if higher_is_better(monitor) else 1
+    def mode(self, name: str) -> Mode:
+        """Whether the best value of a column is its "min" or its "max".
+
+        Raises:
+            ValueError: its metric does not say.
+        """
+        known = self.modes.get(name) or _OWN_MODES.get(name)
+        if known is None:
+            raise ValueError(
+                f"nothing says whether a good {name!r} is low or high (its metric has "
+                "no higher_is_better): pass mode='min' or mode='max'."
+            )
+        return known
+
+    def best(
+        self, monitor: str = "valid_loss", mode: Mode | None = None
+    ) -> dict[str, float]:
+        """The first row with the best value of a column (lowest for a loss).
+
+        Raises:
+            ValueError: nobody knows which values are better; pass ``mode``.
+        """
+        sign = 1 if (mode or self.mode(monitor)) == "min" else -1
         values = [sign * value for value in self[monitor]]
         order = range(len(values))
         return self.rows[min(order, key=lambda i: (math.isnan(values[i]), values[i]))]
@@ -129,6 +152,8 @@ class History:
     @classmethod
     def from_values(cls, values: Any, source: str) -> History:
         """A history from its JSON form; ``source`` names it in an error."""
-        if not isinstance(values, dict) or set(values) != set(asdict(cls())):
+        # Histories were saved without "modes" before there were any.
+        names = {*values, "modes"} if isinstance(values, dict) else set()
+        if names != set(asdict(cls())):
             raise ValueError(f"{source} does not hold a history saved by this course")
         return cls(**values)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from accelerate.utils import broadcast, gather_object
@@ -20,26 +22,25 @@ from helpers.loop import checkpoints
 from helpers.loop.accelerator import Prepared
 from helpers.loop.batches import Batch, Batches, Shard, same_kind, to_device
 from helpers.loop.checkpoints import (
+    START,
     Checkpoint,
     CheckpointMismatch,
     fingerprint,
     name_of,
+    weights_hash,
 )
 from helpers.loop.evaluation import Metric, score
-from helpers.loop.history import History, higher_is_better
+from helpers.loop.history import History, Mode
 from helpers.loop.modes import train_mode
+from helpers.loop.readings import NonFiniteGradient, NonFiniteLoss, Readings
 from helpers.loop.seeding import reseed
 from helpers.loop.steps import LabelGuard, Loss, Step, checked_step, choose_step
 
-__all__ = ["NonFiniteLoss", "Run", "Settings"]
+__all__ = ["NonFiniteGradient", "NonFiniteLoss", "Run", "Settings"]
 
-# Reading a loss waits for the GPU, so there it is done once in so many steps.
-_STEPS_PER_CHECK = {"cpu": 1}
 _READING_TO_FORWARD = 0x5DEECE66D
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite; the message names the step and the batch."""
+# Models that an error left in mid-step: hashes of their weights, at first and then.
+_LEFT: WeakKeyDictionary[nn.Module, tuple[str, str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Settings:
     channels_last: bool
     patience: int | None
     monitor: str
+    modes: dict[str, Mode]
     folder: Path | None
     save_every: int | None
     seed: int
@@ -88,14 +90,13 @@ class Run:
         self.parameters = [p for g in optimizer.param_groups for p in g["params"]]
         # A gradient that a cell before left behind must not enter the first step.
         optimizer.zero_grad(set_to_none=True)
-        self.history = History()
+        self.history = History(modes=dict(settings.modes))
         self.epoch = self.step = 0
-        self.loss_sum, self.seen = 0.0, 0
+        self.readings = Readings(prepared.device)
+        self._place = (0, 0, train.num_batches)
         self.waiting, self.best_value = 0, math.inf
         self.best: dict[str, torch.Tensor] = {}
-        self._unread: list[tuple[int, Shard, torch.Tensor]] = []
         self._scale: float | None = None
-        self._check_every = _STEPS_PER_CHECK.get(prepared.device.type, 16)
 
     # One epoch -----------------------------------------------------------------
 
@@ -108,18 +109,19 @@ class Run:
         size = self.settings.accumulate
         train_mode(self.model)
         for part, batch in self.train.read(plan, self.epoch, self.step):
+            self._place = (self.epoch, self.step, len(plan))
             first = self.step - self.step % size
             group = plan[first : first + size]
             last = self.step == first + len(group) - 1
             self._backward(part, batch, sum(map(len, group)), sync=last)
             self.step += 1
             if last:
-                self._optimizer_step()
+                self._optimizer_step(group)
                 if self._due():
                     self.save()
-                if should_stop(len(group), self.last_loss):
+                if should_stop(len(group), self.readings.mean_loss):
                     return False
-        self._read_losses()
+        self.readings.read()
         return True
 
     def _backward(self, part: Shard, batch: Batch, total: int, sync: bool) -> None:
@@ -140,7 +142,13 @@ class Run:
         step = choose_step(self.given_step, batch, self.loss)
         reseed(part.seed ^ _READING_TO_FORWARD)
         loss, _ = checked_step(step, self.forward, batch, part, self.train.name)
-        self._note(part, loss)
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss has no gradient, so nothing can learn: in the step or the "
+                "model a tensor was cut off by .detach(), .item(), .numpy() or "
+                "torch.no_grad(), or no parameter that learns takes part in it."
+            )
+        self.readings.add_loss(loss, self._place, part.indices, part.count)
         return loss
 
     def _placed(self, batch: Batch) -> Batch:
@@ -153,15 +161,27 @@ class Run:
             return same_kind(batch, [*map(_channels_last, batch[:-1]), batch[-1]])
         return _channels_last(batch)
 
-    def _optimizer_step(self) -> None:
+    def _optimizer_step(self, group: Sequence[Sequence[int]]) -> None:
+        """Move the weights by the gradient of a group of batches, clipped.
+
+        Raises:
+            NonFiniteGradient: instead of moving them by NaN.
+        """
         scaler, clip = self.prepared.accelerator.scaler, self.settings.clip
         if scaler is not None:
             scaler.unscale_(self.optimizer)
-        if clip is not None:
-            self._clip(clip)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = None
+        if gradients and (scaler is None or clip is not None):
+            norm = nn.utils.get_total_norm(gradients)
+            if scaler is None:  # a scaler skips such steps itself
+                self.readings.add_norm(norm, self._place, group)
+            # Where the norm can be read without waiting, most steps need no scaling.
+            if clip is not None and (not self.readings.at_once or norm.item() > clip):
+                nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
         skipped = False
         if scaler is None:
-            self.optimizer.step()
+            self._move(norm)
         else:
             # Reading the scale waits for the GPU: once a step, and kept for the next.
             before = scaler.get_scale() if self._scale is None else self._scale
@@ -176,50 +196,23 @@ class Run:
         if self.scheduler is not None and not skipped:
             self.scheduler.step()
 
-    def _clip(self, limit: float) -> None:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        # Where the norm can be read without waiting, most steps need no scaling.
-        if norm.device.type != "cpu" or norm > limit:
-            nn.utils.clip_grads_with_norm_(self.parameters, limit, norm)
+    def _move(self, norm: torch.Tensor | None) -> None:
+        """Step the optimizer, but leave the weights alone if ``norm`` is no number.
 
-    # Losses --------------------------------------------------------------------
-
-    @property
-    def last_loss(self) -> float:
-        """The mean training loss of the epoch so far, as far as it has been read."""
-        return self.loss_sum / self.seen if self.seen else math.nan
-
-    def _note(self, part: Shard, loss: torch.Tensor) -> None:
-        self._unread.append((self.step, part, loss.detach()))
-        if len(self._unread) >= self._check_every:
-            self._read_losses()
-
-    def _read_losses(self) -> None:
-        """Add the losses since the last reading.
-
-        Raises:
-            NonFiniteLoss: names the epoch, the step and the examples of the first one.
+        On a GPU that is not known yet. A fused optimizer can look there itself, in the
+        attribute through which a GradScaler tells it; any other one has to wait.
         """
-        if not self._unread:
-            return
-        losses = [loss for _, _, loss in self._unread]
-        alone = len(losses) == 1
-        values = [losses[0].item()] if alone else torch.stack(losses).tolist()
-        for (step, part, _), value in zip(self._unread, values, strict=True):
-            if not math.isfinite(value):
-                self._unread.clear()
-                shown = ", ".join(map(str, part.indices[:8]))
-                more = ", …" if len(part.indices) > 8 else ""
-                raise NonFiniteLoss(
-                    f"the loss is {value} at epoch {self.epoch + 1}, batch {step + 1} "
-                    f"of {self.train.num_batches}, on the examples {shown}{more} of "
-                    "train.dataset. Look at these inputs for NaN or huge values; if "
-                    "they are fine, use a smaller lr, or precision='fp32'."
-                )
-            self.loss_sum += value * part.count
-            self.seen += part.count
-        self._unread.clear()
+        if norm is None or self.readings.all_read:
+            self.optimizer.step()
+        elif _looks_itself(self.optimizer, norm):
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            try:
+                self.optimizer.step()
+            finally:
+                del self.optimizer.found_inf  # type: ignore[attr-defined]
+        else:
+            self.readings.read()
+            self.optimizer.step()
 
     # Between epochs ------------------------------------------------------------
 
@@ -245,7 +238,7 @@ class Run:
         row["seconds"] = seconds + time.perf_counter() - started
         self.history.rows.append(row)
         self.epoch, self.step = self.epoch + 1, 0
-        self.loss_sum, self.seen = 0.0, 0
+        self.readings.loss_sum, self.readings.seen = 0.0, 0
         return self._no_longer_better(row)
 
     def _share_buffers(self) -> None:
@@ -262,10 +255,11 @@ class Run:
 
     def _loss_totals(self) -> tuple[float, float]:
         """Sum of the epoch's losses and number of examples, over all processes."""
+        own = [self.readings.loss_sum, self.readings.seen]
         if self.prepared.world == 1:
-            return self.loss_sum, self.seen
-        device, sums = self.prepared.device, [self.loss_sum, self.seen]
-        local = torch.tensor(sums, dtype=torch.float64, device=device)
+            return own[0], own[1]
+        device = self.prepared.device
+        local = torch.tensor(own, dtype=torch.float64, device=device)
         loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
@@ -278,7 +272,8 @@ class Run:
                 f"monitor={monitor!r} is not recorded: use one of "
                 f"{', '.join(name for name in row if name.startswith('valid_'))}."
             )
-        value = -row[monitor] if higher_is_better(monitor) else row[monitor]
+        falling = self.history.mode(monitor) == "min"
+        value = row[monitor] if falling else -row[monitor]
         if value < self.best_value:
             self.best_value, self.waiting = value, 0
             self.best = copy.deepcopy(self._trained())
@@ -310,7 +305,7 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
-        self._read_losses()
+        self.readings.read()
         totals = self._loss_totals()
         if self.prepared.rank == 0:
             tensors, rest = checkpoints.split_optimizer(self.optimizer)
@@ -338,10 +333,12 @@ class Run:
         folder = self.settings.folder
         if folder is None:
             return
+        monitor = self.settings.monitor if self.settings.patience else None
         self._fingerprint = fingerprint(
             self.model,
             self.optimizer,
             self.train,
+            self.valid if self.settings.patience else None,
             {
                 "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
                 "total steps": total_steps,
@@ -352,17 +349,19 @@ class Run:
                 "clip": self.settings.clip,
                 "channels last": self.settings.channels_last,
                 "deterministic": self.settings.deterministic,
-                "monitor": self.settings.monitor if self.settings.patience else None,
+                "monitor": monitor,
+                "mode": self.history.mode(monitor) if monitor else None,
                 "patience": self.settings.patience,
             },
         )
+        self._fingerprint[START] = weights_hash(self._trained())
         if self.prepared.rank == 0:
             remove_leftovers(folder)
         found = checkpoints.load(folder) if wanted else None
-        self._refuse_different_places(found)
+        self._refuse_another_run(found)
         if found is None:
             return
-        checkpoints.compare(found.fingerprint, self._fingerprint, folder)
+        self._fingerprint[START] = found.fingerprint[START]
         values, tensors = found.values, found.tensors
         self.model.load_state_dict(tensors.get("model", {}), strict=False)
         best = tensors.get("best", {})
@@ -374,28 +373,84 @@ class Run:
             self.scheduler.load_state_dict(values["scheduler"])
         if self.prepared.accelerator.scaler is not None:
             self.prepared.accelerator.scaler.load_state_dict(values["scaler"])
-        self.epoch, self.step, self.loss_sum, self.seen = values["place"]
-        if self.prepared.rank > 0:
+        self.epoch, self.step, *totals = values["place"]
+        if self.prepared.rank == 0:
             # The checkpoint holds the sum over all processes; one of them keeps it.
-            self.loss_sum, self.seen = 0.0, 0
+            self.readings.loss_sum, self.readings.seen = totals
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
+        self.history.modes |= self.settings.modes
+        if self.prepared.rank == 0:
+            done = self.epoch + (self.step > 0)
+            rest = ": nothing left to train" if self.ended else ""
+            steps = self.history.steps
+            place = folder.as_posix()
+            print(f"continued from epoch {done} (step {steps}) in {place}{rest}")
 
-    def _refuse_different_places(self, found: Checkpoint | None) -> None:
-        """All processes must have found the same: else they would average two models.
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return (
+            self.history.outcome == "early stop" or self.epoch >= self.settings.epochs
+        )
+
+    def leave(self) -> None:
+        """Note the weights that an error left in mid-step and no checkpoint holds.
+
+        The same call may then go on with this model, without making it anew.
+        """
+        # A GPU that has failed cannot tell them.
+        with contextlib.suppress(RuntimeError):
+            if self.settings.folder is not None:
+                start = self._fingerprint[START]
+                _LEFT[self.model] = start, weights_hash(self._trained())
+
+    def _refuse_another_run(self, found: Checkpoint | None) -> None:
+        """All processes must have found the same, and the checkpoint of this run.
 
         Raises:
             CheckpointMismatch: they have not, on every process.
         """
-        if self.prepared.world == 1:
-            return
-        places = gather_object([found.values["place"][:2] if found else None])
+        place = found.values["place"][:2] if found else None
+        # Every process starts from the first one's weights; its own are not asked for.
+        problem = self._problem(found) if found and self.prepared.rank == 0 else None
+        everyone = [(place, problem)]
+        if self.prepared.world > 1:
+            everyone = gather_object(everyone)
+        places, (problem, *_) = map(list, zip(*everyone, strict=True))
+        folder = self.settings.folder
         if any(place != places[0] for place in places):
             raise CheckpointMismatch(
-                f"folder={str(self.settings.folder)!r}: the processes find different "
-                f"checkpoints there, at (epoch, batch) {places}. Give a folder that "
-                "all machines share, or resume=False."
+                f"folder={str(folder)!r}: the processes find different checkpoints "
+                f"there, at (epoch, batch) {places}. Give a folder that all machines "
+                "share, or resume=False."
             )
+        if problem is not None:
+            raise CheckpointMismatch(
+                f"the checkpoint in {folder} {problem}\nUse another folder for this "
+                "run, or resume=False to start it afresh."
+            )
+
+    def _problem(self, found: Checkpoint) -> str | None:
+        epoch, step = found.values["place"][:2]
+        begun, epochs = epoch + (step > 0), self.settings.epochs
+        if begun > epochs:
+            reached = f"is in epoch {begun}" if step else f"has trained {begun} epochs"
+            return (
+                f"{reached}, and epochs={epochs} asks for fewer.\nPass epochs={begun} "
+                "or more to go on."
+            )
+        start, left = _LEFT.get(self.model, (None, None))
+        same_run = start == found.fingerprint[START]
+        return checkpoints.differences(
+            found, self._fingerprint, left if same_run else None
+        )
+
+
+def _looks_itself(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> bool:
+    """Whether a step obeys ``optimizer.found_inf``, as every fused one does on CUDA."""
+    fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+    return bool(fused) and norm.device.type != "mps"
 
 
 def _channels_last(value: Any) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from helpers.loop.batches import Batch, Batches, Shard, targets, to_device
+from helpers.loop.explain import explained
 from helpers.loop.modes import in_eval_mode
 
 __all__ = ["LabelGuard", "LabelOutOfRange", "Loss", "Step", "check_labels"]
@@ -88,7 +89,8 @@ def checked_step(
         TypeError, ValueError: the step does not return (one number, outputs).
     """
     try:
-        result = step(model, batch)
+        with explained(part, batch):
+            result = step(model, batch)
     except LabelOutOfRange as error:
         # The step knows the place in the batch; the learner needs the data's.
         raise error.among(part.indices, name) from None
@@ -246,7 +248,7 @@ class LabelGuard:
             return
         name = self.batches.name
         if self._num_classes is None:
-            with in_eval_mode(self.model):
+            with in_eval_mode(self.model), explained(part, batch):
                 outputs = inputs_of(self.model, to_device(batch, device))
             # One output in a transformers model means a regression.
             known = outputs.ndim == 2 and outputs.shape[1] > named
