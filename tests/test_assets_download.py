@@ -105,7 +105,8 @@ def test_pip_brings_a_wheel_that_is_then_dropped(
     world: World, index: Index, only: functools.partial[None]
 ) -> None:
     only(PIP_INDEX_URL=index.url)
-    assert fetch_alpha(world).installed == ["alpha"]
+    report = fetch_alpha(world)
+    assert report.installed == ["alpha"], report.failed
     assert world.contents("alpha") == world.files["alpha"]
     assert not list(world.root.rglob("*.whl"))
 

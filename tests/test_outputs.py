@@ -167,6 +167,17 @@ def test_a_neighbour_that_stood_still_by_luck_is_as_free_as_its_column() -> None
     assert 47 in stood_still and 30 not in stood_still
 
 
+def test_in_a_table_a_row_moves_together_and_counts_stand() -> None:
+    rows = Field(
+        "stdout", "epoch  right  loss\n    3     61  0.50\n    4     60  0.48\n"
+    )
+    number = {
+        n.text: b
+        for n, b in zip(rows.numbers, bounds(rows, {1: (59, 62)}), strict=True)
+    }
+    assert 62 in number["60"] and 3.4 not in number["3"] and 0.49 in number["0.50"]
+
+
 def test_a_number_whose_width_changed_may_shift_its_line() -> None:
     saved = Field("stdout", "frozen     9\nall       12\n")
     wider = Field("stdout", "frozen    10\nall       12\n")

@@ -47,6 +47,8 @@ class Number:
         line: number of its line in the field.
         column: the words between its line's numbers, and its place among them: numbers
             of one column are alike.
+        tabular: whether nothing but space and percent signs part its line's numbers, so
+            that they are a row of a table.
         unit: one in the last printed digit.
         share_of: n where it is printed as "k of n", else None.
         computed: printed as floating-point results are: with a point, an exponent, a
@@ -56,6 +58,7 @@ class Number:
     text: str
     line: int
     column: tuple[str, int]
+    tabular: bool
     unit: float
     share_of: int | None
     computed: bool
@@ -113,8 +116,9 @@ class Field:
                 or (share is not None and share >= _COUNTED)
             )
             column = (after[line], position)
+            tabular = re.fullmatch(r"[#% ]*", after[line]) is not None
             unit = 10.0 ** (power - len(digits))
-            found.append(Number(match[0], line, column, unit, share, computed))
+            found.append(Number(match[0], line, column, tabular, unit, share, computed))
         return found
 
     def around(self, index: int) -> str:
@@ -176,37 +180,40 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
         field: as saved.
         moved: lowest and highest value measured, of each number that moved.
 
-    A number is as free as the others of its column, in absolute or in relative terms,
-    whichever is less; a floating-point result also moves in proportion with the rest of
-    the field; and a count "k of n" has at least its binomial deviation.
+    A number is as free as the others of its column, and in a table of its row, in
+    absolute or in relative terms, whichever is less; a floating-point result also moves
+    in proportion with the rest of the field; and a count "k of n" has at least its
+    binomial deviation.
     """
     numbers = field.numbers
-    columns: dict[tuple[str, int], list[int]] = {}
+    kin: dict[object, list[int]] = {}
     for index in moved:
-        columns.setdefault(numbers[index].column, []).append(index)
+        kin.setdefault(numbers[index].column, []).append(index)
+        if numbers[index].tabular:
+            kin.setdefault(numbers[index].line, []).append(index)
     relative = sorted(_relative(numbers[i], moved[i]) for i in moved)
     typical = relative[len(relative) // 2] if relative else 0.0
     accepted = []
     for index, number in enumerate(numbers):
         low, high = moved.get(index, (number.value, number.value))
         low, high = min(low, number.value), max(high, number.value)
-        peers = columns.get(number.column, [])
         size = max(abs(low), abs(high))
-        free = 0.0
-        if peers:
+        lines = [kin.get(number.column, [])]
+        lines += [kin.get(number.line, [])] if number.tabular else []
+        free = high - low
+        for peers in filter(None, lines):
             widest = max(moved[i][1] - moved[i][0] for i in peers)
-            free = min(
-                widest, max(_relative(numbers[i], moved[i]) for i in peers) * size
-            )
+            share = max(_relative(numbers[i], moved[i]) for i in peers)
+            free = max(free, min(widest, share * size))
         if moved and number.computed:
             free = max(free, min(typical, 1.0) * size)
-        free = max(free, high - low)
         if free and number.share_of and 0 <= number.value <= number.share_of:
             p = number.value / number.share_of
             free = max(free, math.sqrt(number.share_of * p * (1 - p)))
-        factor = _IN_COMPANY if len(peers) >= _COMPANY else _ALONE
-        slack = number.unit if number.computed or free else 0.0
-        margin = max(factor * free, slack)
+        company = max(map(len, lines)) >= _COMPANY
+        # Half a unit is what a whole number has to move by before it is seen to.
+        slack = number.unit if number.computed or free >= number.unit / 2 else 0.0
+        margin = max((_IN_COMPANY if company else _ALONE) * free, slack) if slack else 0
         accepted.append(Bounds(low - margin, high + margin))
     return accepted
 

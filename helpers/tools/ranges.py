@@ -252,7 +252,8 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
             low, high = (_printed(value, numbers[index]) for value in ranges[index])
             named = _before(part, index)
             if not named and not TAG.sub("", part.words[index]).strip():
-                named = _joined(_row(part, index), _title(part, index))
+                titles = filter(None, [_row(part, index), _title(part, index)])
+                named = f"{', '.join(titles)}:".removeprefix(":")
             yield _joined(named, f"{low} to {high}{_unit(part, index)}")
 
 
