@@ -26,6 +26,7 @@ from tests.training_cases import (
     distance,
     loader,
     mlp,
+    overflowing_step,
     pictures,
     same,
 )
@@ -76,23 +77,17 @@ def test_fp16_with_its_scaler() -> None:
 
 def test_fp16_skips_steps_whose_gradients_overflow() -> None:
     model = mlp()
-    calls = 0
-
-    def step(model: nn.Module, batch: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        outputs = model(batch[0])
-        loss = nn.functional.cross_entropy(outputs, batch[1])
-        # The value stays as it is, but scaling the gradient makes it infinite.
-        if calls == 4:
-            loss = loss + ((outputs - outputs.detach()) * 1e37).sum()
-        return loss, outputs
 
     def constant(optimizer: torch.optim.Optimizer, steps: int) -> Any:
         return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
 
     history = helpers.fit(
-        model, loader(), step=step, precision="fp16", scheduler=constant, lr=0.01
+        model,
+        loader(),
+        step=overflowing_step(at=4),
+        precision="fp16",
+        scheduler=constant,
+        lr=0.01,
     )
     assert history.skipped == 1
     assert history.steps == 8

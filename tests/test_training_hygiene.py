@@ -27,6 +27,7 @@ from tests.training_cases import (
     distance,
     loader,
     mlp,
+    overflowing_step,
     pictures,
     same,
 )
@@ -251,23 +252,13 @@ def test_fp16_waits_for_its_scale_once_a_step(monkeypatch: pytest.MonkeyPatch) -
             self.reads += 1
             return super().get_scale()
 
-    calls = 0
-
-    def step(model: nn.Module, batch: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        outputs = model(batch[0])
-        loss = nn.functional.cross_entropy(outputs, batch[1])
-        # The value stays as it is, but scaling the gradient makes it infinite.
-        if calls == 4:
-            loss = loss + ((outputs - outputs.detach()) * 1e37).sum()
-        return loss, outputs
-
     scaler = Counting("cpu")
     with_scaler(monkeypatch, scaler)
     model = mlp()
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    history = helpers.fit(model, loader(), epochs=2, optimizer=sgd, step=step)
+    history = helpers.fit(
+        model, loader(), epochs=2, optimizer=sgd, step=overflowing_step(at=4)
+    )
     assert (history.steps, history.skipped) == (16, 1)
     assert scaler.reads <= history.steps + 1  # and once before the first step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from helpers.loop.batches import Batches
+from helpers.loop.steps import Step
 
 
 def blobs(n: int = 60, classes: int = 3, width: int = 4, seed: int = 0) -> Any:
@@ -52,6 +54,20 @@ def cnn(classes: int = 3) -> nn.Sequential:
             nn.Flatten(),
             nn.Linear(16, classes),
         )
+
+
+def overflowing_step(at: int) -> Step:
+    """Cross-entropy; in call ``at`` fp16's scaling makes the gradient infinite."""
+    calls = itertools.count(1)
+
+    def step(model: nn.Module, batch: Any) -> Any:
+        outputs = model(batch[0])
+        loss = nn.functional.cross_entropy(outputs, batch[1])
+        if next(calls) == at:  # the value stays as it is
+            loss = loss + ((outputs - outputs.detach()) * 1e37).sum()
+        return loss, outputs
+
+    return step
 
 
 def pictures(n: int = 24, classes: int = 3) -> TensorDataset:
