@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make` alone lists them.
 NB ?=
-VARIANT ?= one-thread
+VARIANT :=
 ARGS ?=
 PYTHON ?=
 PY := .venv/bin/python
@@ -25,7 +25,7 @@ lab: $(STAMP) ## install, fetch models and data, open JupyterLab (ARGS="--port=9
 	@$(PY) -m helpers lab $(ARGS)
 
 test: $(STAMP) ## install, fetch, check, and run all notebooks strictly (VARIANT=avx2)
-	@$(PY) -m helpers test --variant $(VARIANT)
+	@$(PY) -m helpers test $(if $(VARIANT),--variant $(VARIANT))
 
 check: $(STAMP) ## style, types, notebook lint and unit tests, without notebooks
 	@$(PY) -m helpers check

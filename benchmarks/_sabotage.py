@@ -1,6 +1,6 @@
 """Runs in a kernel before the first cell and spoils one thing that the lesson needs.
 
-COURSE_SABOTAGE names it: "labels" shuffles the class labels of every training batch,
+COURSE_SABOTAGE names it: "nothing" is spoilt as a control, "labels" shuffles the class labels of every training batch,
 "rate" sets every learning rate to 0, "weights" shuffles each pretrained tensor.
 """
 
@@ -57,7 +57,12 @@ def start() -> None:
     """Spoil it as soon as the first cell has imported torch."""
     from IPython import get_ipython
 
-    kinds = {"labels": _labels, "rate": _rate, "weights": _weights}
+    kinds = {
+        "nothing": lambda: None,
+        "labels": _labels,
+        "rate": _rate,
+        "weights": _weights,
+    }
     wanted = kinds[os.environ["COURSE_SABOTAGE"]]
     events = get_ipython().events
 

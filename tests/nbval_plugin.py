@@ -49,25 +49,35 @@ def start_new_kernel(
         kernel_name=kernel_name,
         kernel_spec_manager=nbval.kernel.NbvalKernelspecManager(),
     )
-    folder, memory = use_socket_files(manager), Reservation()
-    manager.start_kernel(
-        env=kernel_environment(VARIANT),
-        extra_arguments=kernel_arguments(VARIANT),
-        **kwargs,
-    )
-    memory.used_by(manager.provisioner.pid)
-    client = manager.client()
-    client.start_channels()
+    memory = Reservation()
+    folder = use_socket_files(manager)
+    manager.course_folder, manager.course_memory = folder, memory
+    client = None
     try:
+        manager.start_kernel(
+            env=kernel_environment(VARIANT),
+            extra_arguments=kernel_arguments(VARIANT),
+            **kwargs,
+        )
+        memory.used_by(manager.provisioner.pid)
+        client = manager.client()
+        client.start_channels()
         client.wait_for_ready(timeout=startup_timeout)
-    except RuntimeError:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-        memory.release()
+    except BaseException:
+        if client is not None:
+            client.stop_channels()
+        if manager.has_kernel:
+            manager.shutdown_kernel(now=True)
+        give_back(manager)
         raise
-    finally:
-        manager.course_folder, manager.course_memory = folder, memory
     return manager, client
+
+
+def give_back(manager: KernelManager) -> None:
+    """Let the memory and the socket files of a kernel that is gone go."""
+    manager.course_memory.release()
+    if manager.course_folder:
+        shutil.rmtree(manager.course_folder, ignore_errors=True)
 
 
 class CourseKernel(nbval.kernel.RunningKernel):
@@ -103,10 +113,10 @@ class CourseKernel(nbval.kernel.RunningKernel):
 
     def stop(self) -> None:
         manager = self.km  # nbval forgets it
-        super().stop()
-        manager.course_memory.release()
-        if manager.course_folder:
-            shutil.rmtree(manager.course_folder, ignore_errors=True)
+        try:
+            super().stop()
+        finally:
+            give_back(manager)
 
 
 def compare_outputs(

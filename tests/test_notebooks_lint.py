@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.tools import notebooks
 from helpers.tools.notebook_lint import lint
-from helpers.tools.ranges import write_notes
+from helpers.tools.ranges import print_of, write_notes
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -163,12 +163,17 @@ def longer(lines: int) -> Change:
     return change
 
 
+def print_a_loss_that_moves(cell: NotebookNode) -> None:
+    cell.outputs = [text_output("loss 0.53")]
+    moved = {"0": {"0": [0.5, 0.55]}}
+    cell.metadata["course"] = {"moved": moved, "of": print_of(cell)}
+
+
 def moves(cell: int, prose: str) -> Change:
     """The cell prints a loss that moves, and the next cell speaks of it."""
 
     def change(notebook: NotebookNode) -> None:
-        notebook.cells[cell].outputs = [text_output("loss 0.53")]
-        notebook.cells[cell].metadata["course"] = {"moved": {"0": {"0": [0.5, 0.55]}}}
+        print_a_loss_that_moves(notebook.cells[cell])
         notebook.cells[cell + 1].source = prose
 
     return change
@@ -178,8 +183,7 @@ def with_range_below(cell: int) -> Change:
     """The cell prints a loss that moves, and its range stands below."""
 
     def change(notebook: NotebookNode) -> None:
-        notebook.cells[cell].outputs = [text_output("loss 0.53")]
-        notebook.cells[cell].metadata["course"] = {"moved": {"0": {"0": [0.5, 0.55]}}}
+        print_a_loss_that_moves(notebook.cells[cell])
         write_notes(notebook)
 
     return change
@@ -246,6 +250,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "inside helpers": (
         says(VALUE, "from helpers.loop.steps import classify"),
         "not a learner's room",
+    ),
+    "ranges of another output": (
+        lambda nb: nb.cells[VALUE].metadata.update(course={"moved": {}, "of": ""}),
+        "measured for another output",
     ),
     "prose that moves": (moves(VALUE, "about it: the loss is 0.53."), "says 0.53"),
     "skip": (tagged(VALUE, "nbval-skip"), "nbval-skip without a reason"),

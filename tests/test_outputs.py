@@ -17,6 +17,7 @@ TEXT = (
     "frozen        0.210   17\n"
     "everything    0.150   30\n"
     "seen by heart 0.190   25\n"
+    "rate 1e-03, version 1.5.2, 52 of 52 layers\n"
 )
 TABLE = (
     '<table border="1"><thead><tr><th></th><th>loss</th><th>right</th></tr></thead>'
@@ -89,7 +90,12 @@ FALSIFIED = {
     "infinity for a number": ("loss 0.53", "loss inf"),
     "a number turned into text": ("48 of", "many of"),
     "one more number": ("loss 0.53", "loss 0.53 0.53"),
-    "other precision": ("margin -0.40", "margin -4"),
+    "other precision": ("margin -0.40", "margin -0.4"),
+    "another setting": ("rate 1e-03", "rate 1e-04"),
+    "another version": ("version 1.5.2", "version 1.6.2"),
+    "an impossible count": ("48 of 99", "100 of 99"),
+    "not all of them": ("52 of 52", "51 of 52"),
+    "a setting in a table": ("0.210   17", "0.210   18"),
     "lost indentation": ("epochs 3", "    epochs 3"),
     "another layout": ("frozen        0.210", "frozen 0.210"),
     "offline or online": ("offline", "online"),

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers.tools import ranges
-from helpers.tools.kernels import NotEnoughMemory, Reservation
+from helpers.tools.kernels import NotEnoughMemory, Reservation, kernel_environment
 from helpers.tools.notebooks import NotebookError
 from helpers.tools.refresh import play, refresh
 from helpers.tools.variants import SAVING, VARIANTS, another
@@ -59,7 +59,8 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_numbers_that_move_are_kept_with_their_range(moving: Path) -> None:
     first, second, third = code(moving)
     assert second.metadata["course"] == {
-        "moved": {"0": {"0": [0.51, 0.52], "2": [45.0, 46.0]}}
+        "moved": {"0": {"0": [0.51, 0.52], "2": [45.0, 46.0]}},
+        "of": second.metadata["course"]["of"],
     }
     assert "course" not in first.metadata and "course" not in third.metadata
     assert second.outputs[0].text == "loss 0.52, epochs 3, 46 of 99\n"
@@ -108,8 +109,33 @@ def test_words_that_change_with_the_machine_are_refused(tmp_path: Path) -> None:
     before = path.read_bytes()
     said = refreshed(path)
     assert isinstance(said, NotebookError)
-    assert "code cell 2" in str(said) and "'best: a' instead of 'best: b'" in str(said)
+    assert "code cell 2" in str(
+        said
+    ) and "saved is 'best: b'; this one is 'best: a'" in str(said)
     assert path.read_bytes() == before
+
+
+def test_a_cell_that_speaks_on_another_machine_only_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "63_speaks.ipynb", THREADS, "if threads == 1:\n    print(5)")
+    assert "it shows stdout; saved is nothing" in str(refreshed(path))
+
+
+def test_ranges_of_another_output_count_for_nothing(moving: Path) -> None:
+    (_, second, _) = code(moving)
+    assert ranges.moved_of(second) and not ranges.outdated(second)
+    second.outputs[0].text = "loss 0.7\n"
+    assert not ranges.moved_of(second) and ranges.outdated(second)
+
+
+def test_refreshing_names_the_machines_whose_ranges_it_drops(
+    moving: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / moving.name
+    notebook = nbformat.read(moving, as_version=4)
+    notebook.metadata["course"]["machines"].append("arm64 Apple M4")
+    nbformat.write(notebook, path)
+    (said,) = refreshed(path)
+    assert "arm64 Apple M4" in said and "refresh --merge" in said
 
 
 def test_an_assertion_that_fails_on_another_machine_is_refused(tmp_path: Path) -> None:
@@ -137,11 +163,12 @@ def test_prose_that_repeats_a_number_that_moves_is_named() -> None:
     cell = new_code_cell("print(x)", execution_count=1)
     text = "accuracy 86 %, 48 of 99\n"
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
-    cell.metadata["course"] = {"moved": {"0": {"0": [84, 87], "1": [44, 52]}}}
+    moved = {"0": {"0": [84, 87], "1": [44, 52]}}
+    cell.metadata["course"] = {"moved": moved, "of": ranges.print_of(cell)}
     prose = (
         "It reaches 86 %, though about 85 % is usual, and **48 of 99** are right; {}."
     )
-    later = new_markdown_cell(prose.format("in 2016 it was 93 %"))
+    later = new_markdown_cell("## So\n\n" + prose.format("in 2016 it was 93 %"))
     found = ranges.prose_findings(new_notebook(cells=[cell, later]))
     assert [f.partition(", which")[0][-10:].strip() for f in found] == [
         "says 86 %",
@@ -204,8 +231,9 @@ def test_refresh_measures_and_writes_clean_json(tmp_path: Path) -> None:
     assert not notebook.cells[-1].outputs, "a saved widget would be an error message"
 
 
-def test_every_variant_but_the_saving_one_takes_its_turn() -> None:
-    seen = {another(turn).name for turn in range(len(VARIANTS))}
+@pytest.mark.parametrize("hours", [1, 24, 168])
+def test_every_variant_but_the_saving_one_takes_its_turn(hours: int) -> None:
+    seen = {another(hours * run).name for run in range(60)}
     assert seen == set(VARIANTS) - {SAVING.name}
 
 
@@ -237,14 +265,22 @@ def test_memory_promised_to_a_kernel_is_not_promised_twice(tmp_path: Path) -> No
     assert other.communicate()[0] == "started\n"
 
 
-def test_a_killed_owner_promises_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("born", [0, None])
+def test_a_dead_owner_promises_nothing(tmp_path: Path, born: int | None) -> None:
+    ask = "import os; print(os.getpid())"
     child = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
     )
-    stale = tmp_path / f"{child.stdout.strip()}-0"
+    # Gone, or its number given to another process.
+    owner = child.stdout.strip() if born is None else str(os.getpid())
+    stale = tmp_path / f"{owner}-{born or 1}-0"
     stale.touch()
     with Reservation(tmp_path, needed=1):
         assert not stale.exists()
+
+
+def test_a_shell_cannot_switch_assertions_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_ASSERTIONS", "noted")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    found = kernel_environment(ONE)
+    assert not {"COURSE_ASSERTIONS", "ONEDNN_MAX_CPU_ISA"} & set(found)

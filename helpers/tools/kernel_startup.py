@@ -1,14 +1,16 @@
 """Runs in a kernel before the first cell, when notebooks are refreshed or tested.
 
-Two things, each only if the environment asks for it. COURSE_JITTER="seed:size" puts
+It keeps the kernel on the CPU, and does two things more if the environment asks for
+them. COURSE_JITTER="seed:size" puts
 relative noise on all weights after each optimizer step, which makes as many different
 machines as wanted. COURSE_ASSERTIONS=FILE notes by how much each assertion holds, and
-lets the notebook go on where one fails. The course itself knows nothing of either.
+lets the notebook go on where one fails. The course itself knows nothing of it.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import sys
@@ -49,7 +51,7 @@ class Jitter:
             with torch.no_grad():
                 for group in optimizer.param_groups:
                     for p in group["params"]:
-                        if p.is_floating_point() and p.is_contiguous():
+                        if p.is_floating_point() and p.is_contiguous() and p.numel():
                             noise_on(p.data.view(-1))
 
         def noise_on(flat: torch.Tensor) -> None:
@@ -110,7 +112,7 @@ class AssertionRecorder(ast.NodeTransformer):
     def _number(value: Any) -> float | None:
         try:
             return float(value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             return None
 
     def compared(self, text: str, *parts: Any) -> Any:
@@ -120,9 +122,11 @@ class AssertionRecorder(ast.NodeTransformer):
             parts[::2], parts[1::2], parts[2::2], strict=False
         ):
             result = eval(f"left {sign} right", {}, {"left": left, "right": right})
-            if not isinstance(result, bool) and getattr(result, "size", 1) != 1:
+            try:
+                holds = bool(result)
+            except (TypeError, ValueError, RuntimeError):  # an array: the cell's affair
                 return result
-            self.note(text, left, sign, right, bool(result))
+            self.note(text, left, sign, right, holds)
             if not result:
                 return result
         return result
@@ -145,6 +149,11 @@ class _Comparisons(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         if any(type(sign) not in _OPERATORS for sign in node.ops):
             return node
+        # a < b < c reads c only where a < b; a call would read it always.
+        if len(node.ops) > 1 and any(
+            isinstance(part, (ast.Call, ast.Subscript)) for part in ast.walk(node)
+        ):
+            return node
         parts: list[ast.expr] = [ast.Constant(ast.unparse(node)), node.left]
         for sign, right in zip(node.ops, node.comparators, strict=True):
             parts += [ast.Constant(_OPERATORS[type(sign)]), right]
@@ -165,6 +174,15 @@ def _name(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
 
 
+def on_the_cpu(*_: Any) -> None:
+    """Hide Apple's GPU, as CUDA_VISIBLE_DEVICES hides NVIDIA's."""
+    if "torch" in sys.modules:
+        backend = sys.modules["torch"].backends.mps
+        if backend.is_available():
+            # Cached, as torch's own is: it looks behind the cache.
+            backend.is_available = functools.cache(lambda: False)
+
+
 def start() -> None:
     """Do what the environment asks for."""
     import builtins
@@ -172,6 +190,7 @@ def start() -> None:
     from IPython import get_ipython
 
     shell = get_ipython()
+    shell.events.register("pre_run_cell", on_the_cpu)
     if jitter := os.environ.get("COURSE_JITTER"):
         seed, size = jitter.split(":")
         shell.events.register("pre_run_cell", Jitter(int(seed), float(size)).watch)

@@ -6,6 +6,7 @@ here, so that what is committed and what is tested cannot drift apart.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -45,8 +46,13 @@ KERNEL_ENVIRONMENT: Mapping[str, str] = {
     "IPYKERNEL_CELL_NAME": "<cell>",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-# Variables of the caller's shell that would change what a cell prints.
-_FOREIGN = ("MPLBACKEND", "OMP_NUM_THREADS", "PYTHONWARNINGS", "COLUMNS", "LINES")
+# Variables of the caller's shell that would change what is printed or tested.
+_FOREIGN = (
+    *("MPLBACKEND", "OMP_NUM_THREADS", "PYTHONWARNINGS", "COLUMNS", "LINES"),
+    *("COURSE_ASSERTIONS", "COURSE_JITTER", "COURSE_SABOTAGE"),
+    *("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"),
+    *("DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "TF_ENABLE_ONEDNN_OPTS"),
+)
 
 # In-memory history: executing a notebook leaves nothing in the user's IPython history.
 KERNEL_ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]
@@ -54,6 +60,7 @@ _STARTUP = Path(__file__).with_name("kernel_startup.py")
 
 MEMORY_NEEDED = 3 * 2**30  # bytes; no notebook uses more
 _SETTLED = 60  # seconds after which memory that is missing will not come back by itself
+_LONGEST_WAIT = 1800  # seconds for other kernels to end
 
 
 class NotEnoughMemory(RuntimeError):
@@ -93,18 +100,21 @@ class Reservation:
     as taken. Use it in a ``with`` block around the kernel's life, or call ``release``.
 
     Raises:
-        NotEnoughMemory: too little is free, and no other kernel is there to end.
+        NotEnoughMemory: too little is free, and no other kernel is there to end, or
+            none ended in half an hour.
     """
 
     def __init__(self, folder: Path | None = None, needed: int = MEMORY_NEEDED) -> None:
         self._folder = folder or Path(tempfile.gettempdir(), f"course-{_user()}")
         self._needed = needed
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = self._folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+        owner, born = os.getpid(), int(psutil.Process().create_time())
+        self._file = self._folder / f"{owner}-{born}-{uuid.uuid4().hex}"
         begin = time.monotonic()
         while not self._taken():
-            alone = not list(self._folder.glob("*-*"))
-            if alone and time.monotonic() - begin > _SETTLED:
+            waited = time.monotonic() - begin
+            alone = not list(self._folder.glob("*-*-*"))
+            if waited > _LONGEST_WAIT or (alone and waited > _SETTLED):
                 free = psutil.virtual_memory().available / 2**30
                 raise NotEnoughMemory(
                     f"A notebook needs {needed / 2**30:.1f} GiB of memory and "
@@ -115,12 +125,14 @@ class Reservation:
     def _taken(self) -> bool:
         with FileLock(self._folder / "lock"):
             promised = 0
-            for other in self._folder.glob("*-*"):
-                if not psutil.pid_exists(int(other.name.partition("-")[0])):
-                    other.unlink()  # its owner was killed
-                    continue
-                pid = other.read_text("utf-8")
-                promised += max(0, self._needed - (tree_bytes(int(pid)) if pid else 0))
+            for other in self._folder.glob("*-*-*"):
+                with contextlib.suppress(FileNotFoundError):  # released meanwhile
+                    if _owner_lives(other):
+                        pid = other.read_text("utf-8")
+                        used = tree_bytes(int(pid)) if pid else 0
+                        promised += max(0, self._needed - used)
+                    else:
+                        other.unlink()
             if psutil.virtual_memory().available - promised < self._needed:
                 return False
             self._file.touch()
@@ -139,6 +151,14 @@ class Reservation:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _owner_lives(reservation: Path) -> bool:
+    owner, born, _ = reservation.name.split("-")
+    try:
+        return int(psutil.Process(int(owner)).create_time()) == int(born)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _user() -> str:

@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from helpers.tools.notebooks import ROOT
 from helpers.tools.outputs import WIDGET_VIEW
-from helpers.tools.ranges import RANGE_TAG, prose_findings
+from helpers.tools.ranges import RANGE_TAG, outdated, prose_findings
 
 MAX_COLUMNS = 88
 MEDIAN_LINES, MOST_LINES = 6, 18
@@ -133,6 +133,8 @@ def _cell(cell: NotebookNode, refresh: str) -> Iterator[str]:
             )
         if WIDGET_VIEW in output.get("data", {}) and not ignored:
             yield f"a dead widget is saved in its output: {refresh}"
+    if outdated(cell):
+        yield f"its ranges were measured for another output: {refresh}"
     if ignored and "# Not compared: " not in cell.source:
         yield "nbval-ignore-output without a reason: add `# Not compared: …`"
     skipped = "nbval-skip" in tags(cell) or "NBVAL_SKIP" in cell.source

@@ -10,12 +10,24 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-__all__ = ["Bounds", "Field", "Number", "bounds", "differences", "fields"]
+__all__ = [
+    "TAG",
+    "WIDGET_VIEW",
+    "Bounds",
+    "Field",
+    "Number",
+    "bounds",
+    "differences",
+    "fields",
+    "line_difference",
+    "same_words",
+]
 
 Range = tuple[float, float]
 
@@ -23,10 +35,12 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # A sign counts only where no value stands before it: "5-3" holds 5 and 3.
 _NUMBER = re.compile(
     r"(?<![\w.])(?:(?<![\w.)\]%-])[-+\u2212])?"
-    r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w]*[a-zA-Z_]\d)"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?"
+    r"(?!\w*[a-zA-Z_][0-9]|\.[0-9])"
 )
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SPACES = re.compile(r"[ \t]+")
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^>]*>|&#?\w+;")
 # What names the machine in the line of `helpers.setup`.
 _SETUP = re.compile(
     r"^Python \d+\.\d+\S* · (torch|tensorflow) \S+ · [^·\n]+ · (?=offline|online)"
@@ -36,6 +50,8 @@ _SETUP = re.compile(
 # lies outside about once in 3,000 and 40,000 times; pooling makes both rarer.
 _IN_COMPANY, _ALONE, _COMPANY = 2.0, 3.0, 3
 _COUNTED = 20  # examples from which on a count may differ by one
+_ROUNDING = 1e-4  # what is smaller may be the difference of two equal numbers
+_MOST = 0.3  # by which share of itself a number may move because others do
 
 
 @dataclass(frozen=True)
@@ -51,8 +67,9 @@ class Number:
             that they are a row of a table.
         unit: one in the last printed digit.
         share_of: n where it is printed as "k of n", else None.
-        computed: printed as floating-point results are: with a point, an exponent, a
-            percent sign, or as a count "k of n".
+        computed: printed as floating-point results are: with a point, an exponent, or a
+            percent sign.
+        percent: whether a percent sign follows.
     """
 
     text: str
@@ -62,10 +79,31 @@ class Number:
     unit: float
     share_of: int | None
     computed: bool
+    percent: bool
 
     @property
     def value(self) -> float:
         return float(self.text.replace(",", "").replace("\u2212", "-"))
+
+    @property
+    def decimals(self) -> int:
+        """How many digits stand behind the point."""
+        return len(self.text.lower().partition("e")[0].partition(".")[2])
+
+    @property
+    def rounded(self) -> bool:
+        """Whether its last digit may differ although it never did.
+
+        Not that of 1e-03, a setting; but that of 2e-16, a rounding error.
+        """
+        setting = "e" in self.text.lower() and not self.decimals
+        return self.computed and not (setting and abs(self.value) >= 1e-6)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which values it must lie, unless it was seen to leave them."""
+        most = 100.0 if self.percent else math.inf
+        return 0.0, float(self.share_of) if self.share_of is not None else most
 
 
 @dataclass(frozen=True)
@@ -108,17 +146,16 @@ class Field:
             rest = self.text[match.end() :]
             of = re.match(r" of ([\d,]*\d)", rest)
             share = int(of[1].replace(",", "")) if of else None
-            digits = match[0].lower().partition("e")[0].partition(".")[2]
-            power = int(match[0].lower().partition("e")[2] or 0)
-            computed = (
-                bool(re.search(r"[.eE]", match[0]))
-                or bool(re.match(r" ?%", rest))
-                or (share is not None and share >= _COUNTED)
-            )
+            percent = re.match(r" ?%", rest) is not None
+            computed = percent or re.search(r"[.eE]", match[0]) is not None
             column = (after[line], position)
             tabular = re.fullmatch(r"[#% ]*", after[line]) is not None
-            unit = 10.0 ** (power - len(digits))
-            found.append(Number(match[0], line, column, tabular, unit, share, computed))
+            mantissa, _, power = match[0].lower().partition("e")
+            unit = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+            number = Number(
+                match[0], line, column, tabular, unit, share, computed, percent
+            )
+            found.append(number)
         return found
 
     def around(self, index: int) -> str:
@@ -142,7 +179,10 @@ class Field:
 
 
 def fields(outputs: Iterable[Mapping[str, Any]]) -> list[Field]:
-    """The textual parts of a cell's outputs; each stream is one, wherever it stands."""
+    """The textual parts of a cell's outputs.
+
+    Each stream is one, wherever it stands among the others.
+    """
     streams: dict[str, str] = {}
     found = []
     for output in outputs:
@@ -157,6 +197,7 @@ def fields(outputs: Iterable[Mapping[str, Any]]) -> list[Field]:
         for mime in sorted(data):
             shown = "" if mime.startswith("image/") else str(data[mime])
             found.append(Field(mime, shown))
+    found = [Field(field.kind, _ANSI.sub("", field.text)) for field in found]
     spoken = [Field(n, _SETUP.sub("SET-UP · ", t)) for n, t in sorted(streams.items())]
     return spoken + found
 
@@ -181,9 +222,10 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
         moved: lowest and highest value measured, of each number that moved.
 
     A number is as free as the others of its column, and in a table of its row, in
-    absolute or in relative terms, whichever is less; a floating-point result also moves
-    in proportion with the rest of the field; and a count "k of n" has at least its
-    binomial deviation.
+    absolute or in relative terms, whichever is less; a column in which nothing moved is
+    a constant. A floating-point result also moves in proportion with the rest of the
+    field, and a count "k of n" that may move has at least its binomial deviation.
+    Nothing leaves the interval in which it can lie.
     """
     numbers = field.numbers
     kin: dict[object, list[int]] = {}
@@ -191,31 +233,50 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
         kin.setdefault(numbers[index].column, []).append(index)
         if numbers[index].tabular:
             kin.setdefault(numbers[index].line, []).append(index)
-    relative = sorted(_relative(numbers[i], moved[i]) for i in moved)
-    typical = relative[len(relative) // 2] if relative else 0.0
+    lengths = Counter(number.column for number in numbers)
+    typical = _typical(numbers, moved)
     accepted = []
     for index, number in enumerate(numbers):
         low, high = moved.get(index, (number.value, number.value))
         low, high = min(low, number.value), max(high, number.value)
         size = max(abs(low), abs(high))
-        lines = [kin.get(number.column, [])]
-        lines += [kin.get(number.line, [])] if number.tabular else []
+        constant = number.column not in kin and lengths[number.column] >= _COMPANY
+        companies = [kin.get(number.column, [])]
+        if number.tabular and not constant:
+            companies.append(kin.get(number.line, []))
         free = high - low
-        for peers in filter(None, lines):
-            widest = max(moved[i][1] - moved[i][0] for i in peers)
-            share = max(_relative(numbers[i], moved[i]) for i in peers)
+        for company in filter(None, companies):
+            widest = max(moved[i][1] - moved[i][0] for i in company)
+            share = max(_relative(numbers[i], moved[i]) for i in company)
             free = max(free, min(widest, share * size))
-        if moved and number.computed:
-            free = max(free, min(typical, 1.0) * size)
-        if free and number.share_of and 0 <= number.value <= number.share_of:
-            p = number.value / number.share_of
-            free = max(free, math.sqrt(number.share_of * p * (1 - p)))
-        company = max(map(len, lines)) >= _COMPANY
+        if number.computed and not constant:
+            free = max(free, typical * size)
+        of = number.share_of
+        if of and free and 0 <= number.value <= of:
+            p = number.value / of
+            free = max(free, math.sqrt(of * p * (1 - p)))
+        in_company = max(map(len, companies)) >= _COMPANY
         # Half a unit is what a whole number has to move by before it is seen to.
-        slack = number.unit if number.computed or free >= number.unit / 2 else 0.0
-        margin = max((_IN_COMPANY if company else _ALONE) * free, slack) if slack else 0
-        accepted.append(Bounds(low - margin, high + margin))
+        may_move = free >= number.unit / 2 or number.rounded
+        may_move = may_move or bool(moved and of and _COUNTED <= of != number.value)
+        margin = max((_IN_COMPANY if in_company else _ALONE) * free, number.unit)
+        margin = margin if may_move else 0.0
+        least, most = number.limits
+        least = least if least <= low else -math.inf
+        most = most if high <= most else math.inf
+        accepted.append(Bounds(max(low - margin, least), min(high + margin, most)))
     return accepted
+
+
+def _typical(numbers: Sequence[Number], moved: Mapping[int, Range]) -> float:
+    """By which share of themselves the numbers of a field move: the lower median."""
+    # Rounding errors, and what crosses 0, have no relative size to share.
+    shares = sorted(
+        _relative(numbers[index], (low, high))
+        for index, (low, high) in moved.items()
+        if low * high > 0 and max(abs(low), abs(high)) > _ROUNDING
+    )
+    return min(shares[(len(shares) - 1) // 2], _MOST) if len(shares) > 1 else 0.0
 
 
 def _relative(number: Number, moved: Range) -> float:
@@ -250,12 +311,13 @@ def _field_differences(
     saved: Field, found: Field, moved: Mapping[int, Range]
 ) -> list[str]:
     if not same_words(saved, found):
-        return [_line_difference(saved, found)]
+        return [line_difference(saved, found)]
     told = []
     for index, (before, now, allowed) in enumerate(
         zip(saved.numbers, found.numbers, bounds(saved, moved), strict=True)
     ):
-        if now.value not in allowed and before.text != now.text:
+        same_form = index in moved or before.decimals == now.decimals
+        if before.text != now.text and not (same_form and now.value in allowed):
             told.append(
                 f"{saved.kind}: {now.text} is not within {allowed.low:.6g} to "
                 f"{allowed.high:.6g}; saved is {saved.around(index)!r}"
@@ -282,10 +344,12 @@ def same_words(saved: Field, found: Field) -> bool:
     return loose[0] == loose[1]
 
 
-def _line_difference(saved: Field, found: Field) -> str:
+def line_difference(saved: Field, found: Field) -> str:
+    """The first line in which the words of two fields differ."""
     before, now = saved.text.splitlines(), found.text.splitlines()
     for number, (a, b) in enumerate(zip(before, now, strict=False), start=1):
         if not same_words(Field(saved.kind, a), Field(found.kind, b)):
-            return f"{saved.kind}, line {number}: saved is {a!r}; this one is {b!r}"
-    counts = f"{len(before)} lines; this one has {len(now)}"
-    return f"{saved.kind}: the words differ; the saved output has {counts}"
+            what = f"saved is {a.strip()!r}; this one is {b.strip()!r}"
+            return f"{saved.kind}, line {number}: {what}"
+    counts = f"{len(before)} lines, this one {len(now)}"
+    return f"{saved.kind}: lines or their ends differ; the saved output has {counts}"

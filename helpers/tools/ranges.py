@@ -7,6 +7,7 @@ the small line below such an output, and the findings on prose and assertions.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from helpers.tools.outputs import (
     Number,
     differences,
     fields,
+    line_difference,
     same_words,
 )
 
@@ -31,17 +33,20 @@ __all__ = [
     "leave_one_out",
     "measure",
     "moved_of",
+    "outdated",
+    "print_of",
     "prose_findings",
     "write_notes",
 ]
 
 KEY = "course"
 RANGE_TAG = "expected-range"
+_FEW = 4  # runs
 _SHOWN = 5  # numbers named in the line below an output
 _LEAD = "On other machines:"
 _VAGUE = re.compile(
-    r"(about|around|roughly|nearly|almost|some|over|under|below|above|than|least|most|"
-    r"~|≈|within|between) ?\**$",
+    r"\b(about|around|roughly|nearly|almost|some|over|under|below|above|than|least|most|"
+    r"within|between) ?\**$|[~≈] ?$",
     re.IGNORECASE,
 )
 
@@ -91,8 +96,11 @@ class Played:
 
 
 def moved_of(cell: NotebookNode) -> Ranges:
-    """The ranges kept in a cell: {field: {number: [low, high]}}, counted from 0."""
-    return cell.metadata.get(KEY, {}).get("moved", {})
+    """The ranges kept in a cell: {field: {number: [low, high]}}, counted from 0.
+
+    Those of another output, before the cell was executed again, count for nothing.
+    """
+    return {} if outdated(cell) else cell.metadata.get(KEY, {}).get("moved", {})
 
 
 def measure(notebook: NotebookNode, runs: Sequence[Played], merge: bool) -> list[str]:
@@ -112,26 +120,33 @@ def measure(notebook: NotebookNode, runs: Sequence[Played], merge: bool) -> list
             _keep(cell, {})
             continue
         saved, ranges = fields(cell.outputs), {}
-        for position, shown in enumerate(saved):
-            others = []
-            for run in runs:
-                found = run.cells.get(cell.id, [])
-                if [f.kind for f in found] != [f.kind for f in saved]:
-                    what = "holds other parts"
-                elif not same_words(shown, found[position]):
-                    what = f"says {_first_other_line(shown, found[position])}"
-                else:
-                    others.append(found[position])
-                    continue
+        others = []
+        for run in runs:
+            told = _words_differ(saved, run.cells.get(cell.id, []))
+            if told:
                 findings.append(
-                    f"code cell {number}: its {shown.kind} {what} under {run.variant}: "
-                    "print numbers, not words that depend on them"
+                    f"code cell {number}, under {run.variant}: {told}. Print numbers, "
+                    "not words that depend on them"
                 )
+            else:
+                others.append(run.cells[cell.id])
+        for position, shown in enumerate(saved):
             kept = before.get(str(position), {})
-            if moved := _ranges(shown, others, kept):
+            if moved := _ranges(shown, [run[position] for run in others], kept):
                 ranges[str(position)] = moved
         _keep(cell, ranges)
-    return list(dict.fromkeys(findings))
+    return findings
+
+
+def _words_differ(saved: Sequence[Field], found: Sequence[Field]) -> str:
+    """How two outputs differ in more than numbers, "" if they do not."""
+    kinds = [[part.kind for part in parts] for parts in (saved, found)]
+    if kinds[0] != kinds[1]:
+        shown = [", ".join(kind) or "nothing" for kind in kinds]
+        return f"it shows {shown[1]}; saved is {shown[0]}"
+    pairs = zip(saved, found, strict=True)
+    told = (line_difference(a, b) for a, b in pairs if not same_words(a, b))
+    return next(told, "")
 
 
 def leave_one_out(notebook: NotebookNode, runs: Sequence[Played]) -> list[str]:
@@ -140,17 +155,22 @@ def leave_one_out(notebook: NotebookNode, runs: Sequence[Played]) -> list[str]:
     The nearest thing to the question that matters, whether a machine that nobody has
     tried will pass. Returns one sentence for each cell and run.
     """
+    if len(runs) < _FEW:
+        return []  # bounds of two or three runs say little
     findings = []
     for left_out in runs:
-        rest = [run for run in runs if run is not left_out]
+        first, *rest = (run for run in runs if run is not left_out)
         for number, cell in _code(notebook):
-            if "nbval-ignore-output" in cell.metadata.get("tags", []) or not rest:
+            if "nbval-ignore-output" in cell.metadata.get("tags", []):
                 continue
-            base, *others = (run.cells[cell.id] for run in rest)
-            moved = {}
-            for position, shown in enumerate(base):
-                moved[str(position)] = _ranges(shown, [o[position] for o in others], {})
-            for told in differences(base, left_out.cells[cell.id], moved):
+            saved = first.cells[cell.id]
+            others = [run.cells[cell.id] for run in rest]
+            others = [other for other in others if not _words_differ(saved, other)]
+            moved = {
+                str(position): _ranges(shown, [o[position] for o in others], {})
+                for position, shown in enumerate(saved)
+            }
+            for told in differences(saved, left_out.cells[cell.id], moved):
                 findings.append(
                     f"code cell {number}: without {left_out.variant}, the others' "
                     f"bounds would refuse it ({told})"
@@ -177,15 +197,18 @@ def _ranges(
 def _keep(cell: NotebookNode, ranges: Ranges) -> None:
     cell.metadata.pop(KEY, None)
     if ranges:
-        cell.metadata[KEY] = {"moved": ranges}
+        cell.metadata[KEY] = {"moved": ranges, "of": print_of(cell)}
 
 
-def _first_other_line(saved: Field, found: Field) -> str:
-    lines = zip(saved.text.splitlines(), found.text.splitlines(), strict=False)
-    for before, now in lines:
-        if not same_words(Field(saved.kind, before), Field(found.kind, now)):
-            return f"{now.strip()!r} instead of {before.strip()!r}"
-    return "more or fewer lines"
+def print_of(cell: NotebookNode) -> str:
+    """A short hash of what a cell shows, to know whose ranges these are."""
+    text = "\0".join(part.text for part in fields(cell.outputs))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def outdated(cell: NotebookNode) -> bool:
+    """Whether a cell's ranges were measured for another output than it shows now."""
+    return KEY in cell.metadata and cell.metadata[KEY].get("of") != print_of(cell)
 
 
 def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
@@ -245,11 +268,14 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
                 max(ranges[i][1] - numbers[i].value, numbers[i].value - ranges[i][0])
                 for i in members
             )
-            shown = f"{_printed(far, first)}{_unit(part, members[0])}"
-            yield _joined(_title(part, members[0]), f"up to {shown} more or less")
+            unit = " points" if first.percent else _unit(part, members[0])
+            title = _title(part, members[0]) or "each"
+            yield f"{title} by up to {_printed(far, first)}{unit}"
             continue
         for index in members:
             low, high = (_printed(value, numbers[index]) for value in ranges[index])
+            if low == high:
+                continue
             named = _before(part, index)
             if not named and not TAG.sub("", part.words[index]).strip():
                 titles = filter(None, [_row(part, index), _title(part, index)])
@@ -263,8 +289,8 @@ def _joined(*texts: str) -> str:
 
 def _printed(value: float, like: Number) -> str:
     if "e" in like.text.lower():
-        return f"{value:.0e}"
-    decimals = len(like.text.partition(".")[2])
+        return f"{value:.{like.decimals}e}"
+    decimals = like.decimals
     return f"{value:,.{decimals}f}" if "," in like.text else f"{value:.{decimals}f}"
 
 
@@ -340,7 +366,7 @@ def prose_findings(notebook: NotebookNode) -> list[str]:
                 continue  # the far end of a stated range
             if re.match(r"0\d", number.text):
                 continue  # an exercise's name
-            if _VAGUE.search(lead + " ") or _VAGUE.search(lead):
+            if _VAGUE.search(lead):
                 continue
             for code, other, (low, high), near, other_unit in moving:
                 alike = unit == other_unit and number.unit == other.unit
@@ -364,7 +390,7 @@ def _plain(markdown: str) -> str:
         r"\$[^$\n]+\$",
         r"`[^`\n]*`",
         r"\]\([^)]*\)",
-        r"^#.*$",
+        r"^#[^\n]*$",
         r"^\s*\d+\. ",
     ):
         markdown = re.sub(pattern, " ", markdown, flags=re.DOTALL | re.MULTILINE)
@@ -391,7 +417,10 @@ def _moving_near(
 
 
 def assertion_findings(runs: Sequence[Played]) -> tuple[list[str], list[str]]:
-    """Assertions that fail in a run, and those that hold by less than they move."""
+    """Assertions that fail in a run, and inequalities that hold by less than they move.
+
+    Returns the two lists, one sentence a finding.
+    """
     margins: dict[tuple[int, str, int], list[float]] = {}
     failed, thin = [], []
     for run in runs:

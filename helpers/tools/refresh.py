@@ -21,7 +21,12 @@ from nbformat import NotebookNode
 
 from helpers.tools import ranges
 from helpers.tools.doctor import usable_cores
-from helpers.tools.kernels import Reservation, kernel_arguments, kernel_environment
+from helpers.tools.kernels import (
+    NotEnoughMemory,
+    Reservation,
+    kernel_arguments,
+    kernel_environment,
+)
 from helpers.tools.notebooks import (
     CELL_TIMEOUT,
     Measurement,
@@ -61,27 +66,30 @@ def machine() -> str:
 
 
 def play(path: Path, variant: Variant) -> Execution:
-    """Execute a copy of the notebook at ``path`` under ``variant``, without its files.
+    """Execute a copy of the notebook at ``path`` under ``variant``; the file stays.
 
     An assertion that fails is noted, and the notebook goes on. Raises `NotebookError`
-    when a cell fails in another way.
+    when a cell fails in another way, or when there is no memory for a kernel.
     """
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    with tempfile.TemporaryDirectory() as folder, Reservation() as reservation:
-        noted = Path(folder, "assertions")
-        noted.touch()
-        measurement = execute(
-            notebook,
-            path,
-            env={**kernel_environment(variant), "COURSE_ASSERTIONS": str(noted)},
-            arguments=kernel_arguments(variant),
-            timeout=CELL_TIMEOUT * _PATIENCE,
-            reservation=reservation,
-        )
-        lines = noted.read_text("utf-8").splitlines()
+    try:
+        with tempfile.TemporaryDirectory() as folder, Reservation() as reservation:
+            noted = Path(folder, "assertions")
+            noted.touch()
+            measurement = execute(
+                notebook,
+                path,
+                env={**kernel_environment(variant), "COURSE_ASSERTIONS": str(noted)},
+                arguments=kernel_arguments(variant),
+                timeout=CELL_TIMEOUT * _PATIENCE,
+                reservation=reservation,
+            )
+            lines = noted.read_text("utf-8").splitlines()
+    except (NotebookError, NotEnoughMemory) as error:
+        raise NotebookError(f"played as {variant.name}: {error}") from error
     assertions = [Assertion(*json.loads(line)) for line in lines]
     print(f"{measurement}, {variant.name}", file=sys.stderr, flush=True)
     return Execution(
@@ -112,13 +120,19 @@ def refresh(
     played = list(variants)
     if not merge and SAVING not in played:
         played.insert(0, SAVING)
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+    pool = ThreadPoolExecutor(max_workers=usable_cores())
+    try:
         jobs = {path: [pool.submit(play, path, v) for v in played] for path in paths}
         for path, futures in jobs.items():
             try:
                 yield path, _keep(path, [f.result() for f in futures], merge)
             except NotebookError as error:
+                for future in futures:
+                    future.cancel()
                 yield path, error
+    finally:
+        # After Ctrl-C, too, nothing more is started.
+        pool.shutdown(cancel_futures=True)
 
 
 def _keep(path: Path, runs: Sequence[Execution], merge: bool) -> list[str]:
@@ -127,13 +141,15 @@ def _keep(path: Path, runs: Sequence[Execution], merge: bool) -> list[str]:
     Raises `NotebookError`, with the file as it was, for what cannot be saved.
     """
     played = [run.played for run in runs]
+    committed = nbformat.read(path, as_version=4)
+    before = committed.metadata.get(KEY, {})
     if merge:
-        notebook = nbformat.read(path, as_version=4)
-        about = notebook.metadata.get(KEY, {})
+        notebook, about = committed, dict(before)
     else:
         (saved,) = [run for run in runs if run.played.variant == SAVING.name]
         notebook, about = saved.notebook, {}
         about["seconds"] = round(saved.measurement.seconds)
+        about["saved_by"] = [SAVING.name, machine()]
         strip_noise(notebook)
     wrong = ranges.measure(notebook, played, merge)
     failed, thin = ranges.assertion_findings(played)
@@ -145,7 +161,12 @@ def _keep(path: Path, runs: Sequence[Execution], merge: bool) -> list[str]:
     names = [*about.get("variants", []), *(run.variant for run in played)]
     about["machines"] = list(dict.fromkeys(machines))
     about["variants"] = list(dict.fromkeys(names))
-    about.setdefault("saved_by", [SAVING.name, machine()])
+    dropped = [name for name in before.get("machines", []) if name not in machines]
+    if dropped:
+        thin.append(
+            f"the ranges that {', '.join(dropped)} had measured are gone: run `python "
+            "-m helpers refresh --merge` there again"
+        )
     notebook.metadata[KEY] = about
     ranges.write_notes(notebook)
     nbformat.validate(notebook)
