@@ -1,7 +1,8 @@
 """Runs in a kernel before the first cell and spoils one thing that the lesson needs.
 
-COURSE_SABOTAGE names it: "nothing" is spoilt as a control, "labels" shuffles the class labels of every training batch,
-"rate" sets every learning rate to 0, "weights" shuffles each pretrained tensor.
+COURSE_SABOTAGE names it: "nothing" spoils nothing, as a control, "labels" shuffles the
+class labels of every training batch, "rate" sets every learning rate to 0, "weights"
+shuffles each pretrained tensor.
 """
 
 from __future__ import annotations
