@@ -42,6 +42,7 @@ __all__ = [
 KEY = "course"
 RANGE_TAG = "expected-range"
 _FEW = 4  # runs
+_NEAR = 12  # cells between a number and the prose that speaks of it
 _SHOWN = 5  # numbers named in the line below an output
 _LEAD = "On other machines:"
 _VAGUE = re.compile(
@@ -362,15 +363,15 @@ def prose_findings(notebook: NotebookNode) -> list[str]:
         for place, number in enumerate(prose.numbers):
             lead = prose.words[place][-24:].rstrip("*_ ")
             unit = _unit(prose, place).strip()
+            if re.search(r"\w-$", lead) or re.match(r"0\d", number.text):
+                continue  # a model's name, or an exercise's
             if place and re.fullmatch(r"\s*(to|and|-|–)\s*", prose.words[place]):
                 continue  # the far end of a stated range
-            if re.match(r"0\d", number.text):
-                continue  # an exercise's name
             if _VAGUE.search(lead):
                 continue
-            for code, other, (low, high), near, other_unit in moving:
+            telling = bool(unit) or number.unit < 1 or number.value >= 10
+            for code, other, (low, high), other_unit in moving:
                 alike = unit == other_unit and number.unit == other.unit
-                telling = bool(unit) or number.unit < 1 or (near and number.value >= 10)
                 if alike and telling and low <= number.value <= high:
                     findings.append(
                         f"the prose of cell {index} says "
@@ -399,21 +400,23 @@ def _plain(markdown: str) -> str:
 
 def _moving_near(
     cells: Sequence[NotebookNode], place: int
-) -> Iterator[tuple[int, Number, tuple[float, float], bool, str]]:
-    """(code cell, number, range, is it close, unit) of all numbers that move."""
+) -> Iterator[tuple[int, Number, tuple[float, float], str]]:
+    """(code cell, number, range, unit) of what moves near a cell; all for the last."""
+    closing = "What we have seen" in cells[place].source
     count = 0
     for index, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         count += 1
         moved = moved_of(cell)
-        shown = fields(cell.outputs) if moved else []
+        if not moved or not (closing or abs(index - place) <= _NEAR):
+            continue
+        shown = fields(cell.outputs)
         for position, ranges in moved.items():
             part = shown[int(position)]
             for number, (low, high) in ranges.items():
                 unit = _unit(part, int(number)).strip()
-                found = part.numbers[int(number)]
-                yield count, found, (low, high), abs(index - place) <= 3, unit
+                yield count, part.numbers[int(number)], (low, high), unit
 
 
 def assertion_findings(runs: Sequence[Played]) -> tuple[list[str], list[str]]:
