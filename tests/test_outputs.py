@@ -184,6 +184,12 @@ def test_in_a_table_a_row_moves_together_and_counts_stand() -> None:
     assert 62 in number["60"] and 3.4 not in number["3"] and 0.49 in number["0.50"]
 
 
+def test_the_title_of_a_column_says_what_its_numbers_are() -> None:
+    text = "           valid %  photos of 20\nfrozen          59            17\n"
+    first, second = Field("stdout", text).numbers[-2:]
+    assert first.percent and first.computed and second.share_of == 20
+
+
 def test_a_number_whose_width_changed_may_shift_its_line() -> None:
     saved = Field("stdout", "frozen     9\nall       12\n")
     wider = Field("stdout", "frozen    10\nall       12\n")

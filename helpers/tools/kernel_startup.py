@@ -111,7 +111,8 @@ class AssertionRecorder(ast.NodeTransformer):
     @staticmethod
     def _number(value: Any) -> float | None:
         try:
-            return float(value)
+            # A tensor that learns would warn.
+            return float(getattr(value, "detach", lambda: value)())
         except (TypeError, ValueError, RuntimeError, OverflowError):
             return None
 

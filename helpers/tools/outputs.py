@@ -66,10 +66,10 @@ class Number:
         tabular: whether nothing but space and percent signs part its line's numbers, so
             that they are a row of a table.
         unit: one in the last printed digit.
-        share_of: n where it is printed as "k of n", else None.
+        share_of: n where it is printed as "k of n", or under "… of n", else None.
         computed: printed as floating-point results are: with a point, an exponent, or a
-            percent sign.
-        percent: whether a percent sign follows.
+            percent sign, which may stand in the title of its column.
+        percent: whether it has a percent sign.
     """
 
     text: str
@@ -133,6 +133,31 @@ class Field:
         starts = [*(match.start() for match in self._matches), len(self.text)]
         return [self.text[a:b] for a, b in zip(ends, starts, strict=True)]
 
+    def title(self, index: int) -> str:
+        """What stands above a number in a table, "" if nothing does."""
+        match = self._matches[index]
+        above = self.text[: match.start()]
+        if self.kind == "text/html":
+            titles = re.findall(
+                r"<th\b.*?</th>", self.text.partition("</tr>")[0], re.DOTALL
+            )
+            # Row labels are headers, too, and come first.
+            row = self.text.partition("<tbody>")[2].partition("</tr>")[0]
+            place = row.count("<th") + above.rpartition("<tr")[2].count("<td") - 1
+            return TAG.sub("", titles[place]).strip() if place < len(titles) else ""
+        *before, line = above.split("\n")
+        for text in reversed(before):
+            if not text.strip() or _NUMBER.match(text.split()[-1]):
+                continue
+            for chunk in re.finditer(r"\S+(?: \S+)*", text):
+                if (
+                    chunk.start() < len(line) + len(match[0])
+                    and len(line) < chunk.end()
+                ):
+                    return chunk[0]
+            return ""
+        return ""
+
     @cached_property
     def numbers(self) -> list[Number]:
         """Every number, in order."""
@@ -142,14 +167,17 @@ class Field:
             shape = "" if self.kind == "text/html" else piece.partition("\n")[0]
             after[line] = f"{after.get(line, '')}#{_SPACES.sub(' ', shape).rstrip()}"
         found = []
-        for match, (line, position) in zip(self._matches, places, strict=True):
+        for index, (match, (line, position)) in enumerate(
+            zip(self._matches, places, strict=True)
+        ):
             rest = self.text[match.end() :]
-            of = re.match(r" of ([\d,]*\d)", rest)
+            tabular = re.fullmatch(r"[#% ]*", after[line]) is not None
+            title = self.title(index) if tabular else ""
+            of = re.match(r" of ([\d,]*\d)", rest) or re.search(r" of (\d+)$", title)
             share = int(of[1].replace(",", "")) if of else None
-            percent = re.match(r" ?%", rest) is not None
+            percent = re.match(r" ?%", rest) is not None or title.endswith("%")
             computed = percent or re.search(r"[.eE]", match[0]) is not None
             column = (after[line], position)
-            tabular = re.fullmatch(r"[#% ]*", after[line]) is not None
             mantissa, _, power = match[0].lower().partition("e")
             unit = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
             number = Number(
@@ -222,10 +250,11 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
         moved: lowest and highest value measured, of each number that moved.
 
     A number is as free as the others of its column, and in a table of its row, in
-    absolute or in relative terms, whichever is less; a column in which nothing moved is
-    a constant. A floating-point result also moves in proportion with the rest of the
-    field, and a count "k of n" that may move has at least its binomial deviation.
-    Nothing leaves the interval in which it can lie.
+    absolute or in relative terms, whichever is less; a column of whole numbers in which
+    nothing moved is a constant, unless most of the row moved. A floating-point result
+    also moves in proportion with the rest of the field, and a count "k of n" that may
+    move has at least its binomial deviation. Nothing leaves the interval in which it
+    can lie.
     """
     numbers = field.numbers
     kin: dict[object, list[int]] = {}
@@ -234,13 +263,19 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
         if numbers[index].tabular:
             kin.setdefault(numbers[index].line, []).append(index)
     lengths = Counter(number.column for number in numbers)
+    widths = Counter(number.line for number in numbers)
     typical = _typical(numbers, moved)
     accepted = []
     for index, number in enumerate(numbers):
         low, high = moved.get(index, (number.value, number.value))
         low, high = min(low, number.value), max(high, number.value)
         size = max(abs(low), abs(high))
-        constant = number.column not in kin and lengths[number.column] >= _COMPANY
+        constant = (
+            not number.computed
+            and number.column not in kin
+            and lengths[number.column] >= _COMPANY
+            and 2 * len(kin.get(number.line, [])) <= widths[number.line]
+        )
         companies = [kin.get(number.column, [])]
         if number.tabular and not constant:
             companies.append(kin.get(number.line, []))
@@ -249,7 +284,7 @@ def bounds(field: Field, moved: Mapping[int, Range]) -> list[Bounds]:
             widest = max(moved[i][1] - moved[i][0] for i in company)
             share = max(_relative(numbers[i], moved[i]) for i in company)
             free = max(free, min(widest, share * size))
-        if number.computed and not constant:
+        if number.computed:
             free = max(free, typical * size)
         of = number.share_of
         if of and free and 0 <= number.value <= of:

@@ -270,7 +270,7 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
                 for i in members
             )
             unit = " points" if first.percent else _unit(part, members[0])
-            title = _title(part, members[0]) or "each"
+            title = part.title(members[0]) or "each"
             yield f"{title} by up to {_printed(far, first)}{unit}"
             continue
         for index in members:
@@ -279,7 +279,7 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
                 continue
             named = _before(part, index)
             if not named and not TAG.sub("", part.words[index]).strip():
-                titles = filter(None, [_row(part, index), _title(part, index)])
+                titles = filter(None, [_row(part, index), part.title(index)])
                 named = f"{', '.join(titles)}:".removeprefix(":")
             yield _joined(named, f"{low} to {high}{_unit(part, index)}")
 
@@ -320,40 +320,13 @@ def _row(part: Field, index: int) -> str:
     return _before(part, index)
 
 
-def _title(part: Field, index: int) -> str:
-    """What stands above a number in a table, "" if nothing does."""
-    number = part.numbers[index]
-    if part.kind == "text/html":
-        head = part.text.partition("</tr>")[0]
-        titles = re.findall(r"<th\b.*?</th>", head, re.DOTALL)
-        # Row labels are headers, too, and come first.
-        first_row = part.text.partition("<tbody>")[2].partition("</tr>")[0]
-        place = first_row.count("<th") + number.column[1] - 1
-        return TAG.sub("", titles[place]).strip() if place < len(titles) else ""
-    lines = part.text.splitlines()
-    start = len(
-        "".join(
-            p + n.text for p, n in zip(part.words, part.numbers[:index], strict=False)
-        )
-        + part.words[index]
-    )
-    start -= part.text.rfind("\n", 0, start) + 1
-    for line in reversed(lines[: number.line]):
-        if Field("", line).numbers or not line.strip():
-            continue
-        for chunk in re.finditer(r"\S+(?: \S+)*", line):
-            if chunk.start() < start + len(number.text) and start < chunk.end():
-                return chunk[0]
-        return ""
-    return ""
-
-
 # Findings -------------------------------------------------------------------------
 
 
 def prose_findings(notebook: NotebookNode) -> list[str]:
     """Numbers in the prose that repeat one that moves, without an "about"."""
     cells = notebook.cells
+    code_of_all = "\n".join(c.source for c in cells if c.cell_type == "code")
     findings = []
     for index, cell in enumerate(cells):
         if cell.cell_type != "markdown" or RANGE_TAG in cell.metadata.get("tags", []):
@@ -369,7 +342,9 @@ def prose_findings(notebook: NotebookNode) -> list[str]:
                 continue  # the far end of a stated range
             if _VAGUE.search(lead):
                 continue
-            telling = bool(unit) or number.unit < 1 or number.value >= 10
+            setting = re.search(rf"\b{re.escape(number.text)}\b", code_of_all)
+            whole = number.value >= 10 and not setting
+            telling = bool(unit) or number.unit < 1 or whole
             for code, other, (low, high), other_unit in moving:
                 alike = unit == other_unit and number.unit == other.unit
                 if alike and telling and low <= number.value <= high:
