@@ -146,16 +146,12 @@ class Field:
             place = row.count("<th") + above.rpartition("<tr")[2].count("<td") - 1
             return TAG.sub("", titles[place]).strip() if place < len(titles) else ""
         *before, line = above.split("\n")
+        begin, end = len(line), len(line) + len(match[0])
         for text in reversed(before):
-            if not text.strip() or _NUMBER.match(text.split()[-1]):
-                continue
-            for chunk in re.finditer(r"\S+(?: \S+)*", text):
-                if (
-                    chunk.start() < len(line) + len(match[0])
-                    and len(line) < chunk.end()
-                ):
-                    return chunk[0]
-            return ""
+            chunks = re.finditer(r"\S+(?: \S+)*", text)
+            here = [c[0] for c in chunks if c.start() < end and begin < c.end()]
+            if not here or not re.fullmatch(r"[\d\s.,%+\u2212-]+", here[0]):
+                return here[0] if here else ""
         return ""
 
     @cached_property
