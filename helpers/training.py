@@ -105,11 +105,11 @@ def fit(
         monitor, mode: the column of the history that ``patience`` watches, and whether
             its best value is the "min" or the "max". None takes that from the metric
             (torchmetrics' ``higher_is_better``).
-        folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
-            every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit, and says so: always on a CPU (same machine, same
-            thread count), with ``deterministic=True`` on a CUDA GPU. Give it the same
-            model: made again as at first, or as that run left it.
+        folder: keep a checkpoint there, of the start, every ``save_every`` optimizer
+            steps and of every epoch. The same call then continues an interrupted run to
+            weights that are equal bit for bit, and says so: always on a CPU (same
+            machine, same thread count), with ``deterministic=True`` on a CUDA GPU. Give
+            it the same model (made again as at first, or as that run left it) and step.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
         deterministic: use only algorithms that add in the same order every time. Needed
@@ -122,11 +122,13 @@ def fit(
         was reached.
 
     Raises:
-        ValueError, TypeError: an argument that cannot work; nothing was trained.
-        OSError: ``folder`` cannot be written; the checkpoint from before is intact.
-        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the weights
-            and the checkpoint are those from before it.
-        CheckpointMismatch: ``folder`` holds another run: other settings, initial
+        ValueError, TypeError: an argument or a model that cannot work (or that holds
+            NaN); nothing was trained.
+        OSError: ``folder`` cannot be written; a checkpoint from before is intact.
+        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the
+            parameters and the checkpoint are those from before it, but running
+            statistics may have moved.
+        CheckpointMismatch: ``folder`` holds another run: other settings, step, initial
             weights or data (as far as a few examples show it), or more epochs.
 
     What torch or the dataset raises gets a note: batch, examples, shapes, likely fix.
