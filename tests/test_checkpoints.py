@@ -131,6 +131,14 @@ def test_statistics_of_batch_norm_and_frozen_parts_go_on(tmp_path: Path) -> None
     assert same(whole, model)
 
 
+def test_moments_stored_channels_last_go_on(tmp_path: Path) -> None:
+    common: Any = {"train": loader(pictures()), "epochs": 2, "channels_last": True}
+    whole = cnn()
+    helpers.fit(whole, step=crashing(10**9), **common)
+    model, _ = crash_and_resume(tmp_path, cnn, 4, **common)
+    assert same(whole, model)
+
+
 def test_patience_goes_on_with_its_best_weights(tmp_path: Path) -> None:
     common: Any = {
         "train": loader(),

@@ -84,6 +84,12 @@ def join_optimizer(
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
+    # Fused kernels take moments to lie in memory as their parameters do.
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            shape = getattr(value, "shape", None)
+            if shape == parameter.shape and value.stride() != parameter.stride():
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _encode(value: Any) -> Any:
