@@ -91,7 +91,7 @@ def fit(
         step: ``step(model, batch) -> (mean loss, outputs)`` for any other task.
         loss: ``loss(outputs, y)`` of the default step, a mean over the batch.
         metrics: torchmetrics objects by name, computed on ``valid``; accuracy when None
-            and the outputs are class scores.
+            and the outputs are scores of two classes or more.
         precision: "fp32", "bf16", "fp16" (CUDA, with gradient scaling) or "auto":
             bf16 on a GPU that has it, else fp32.
         accumulate: batches an optimizer step; their gradients are averaged by example
@@ -160,7 +160,7 @@ def fit(
         deterministic=deterministic,
     )
     preparing = prepare(model, precision=precision, device=device, training=True)
-    with _ready_to_predict(model), preparing as prepared, ExitStack() as putting_back:
+    with preparing as prepared, ExitStack() as putting_back:
         putting_back.enter_context(own_randomness())
         if deterministic:
             putting_back.enter_context(deterministic_algorithms(prepared.device))
@@ -187,19 +187,20 @@ def fit(
         # A schedule made for so many steps belongs to a run of that length.
         fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
         run.resume(resume, steps if fixed else None)
-        _train(run, show=shown and prepared.rank == 0)
+        with _ready_to_predict(model):
+            _train(run, show=shown and prepared.rank == 0)
     return run.history
 
 
 @contextmanager
 def _ready_to_predict(model: nn.Module) -> Iterator[None]:
-    """In the end dropout is off, and nothing is left of the last gradient."""
+    """No gradient from before goes in and none stays; in the end dropout is off."""
+    model.zero_grad(set_to_none=True)
     try:
         yield
     finally:
         model.eval()
-        for parameter in model.parameters():
-            parameter.grad = None
+        model.zero_grad(set_to_none=True)
 
 
 def _train(run: Run, show: bool) -> None:

@@ -389,3 +389,70 @@ def test_evaluation_complains_alike() -> None:
     with pytest.raises(ValueError, match="no batches"):
         helpers.predict(mlp(), DataLoader(blobs(0), 8))
     assert helpers.evaluate(cnn(), loader(pictures()))["loss"] > 0
+
+
+class Given:
+    """A metric that computes what it was given."""
+
+    higher_is_better = True
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+
+    def update(self, preds: Any, target: Any) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def compute(self) -> float:
+        return next(self.values)
+
+
+def test_a_single_column_has_no_accuracy() -> None:
+    def loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], y.float())
+
+    data = loader(blobs(classes=2))
+    assert set(helpers.evaluate(mlp(classes=1), data, loss=loss)) == {"loss"}
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.functional.mse_loss, nn.SmoothL1Loss(), nn.functional.l1_loss]
+)
+def test_a_regression_does_not_broadcast(loss: Any) -> None:
+    x, _ = blobs().tensors
+    flat = loader(TensorDataset(x, x.sum(1)))
+    words = ("(8, 1)", "(8,)", "y.unsqueeze(1)")
+    refuses(*words, model=mlp(classes=1), train=flat, loss=loss)
+    column = loader(TensorDataset(x, x.sum(1, keepdim=True)))
+    helpers.fit(mlp(classes=1), column, loss=loss)
+
+
+def test_a_metric_may_not_take_the_place_of_the_loss() -> None:
+    refuses("'loss'", "another name", valid=loader(), metrics={"loss": Given(1.0)})
+
+
+def test_a_monitor_that_is_no_number_ends_the_run_and_keeps_the_epoch(
+    tmp_path: Any,
+) -> None:
+    common: Any = {"monitor": "valid_m", "patience": 2, "folder": tmp_path}
+    common |= {"valid": loader(), "epochs": 2}
+    metrics = {"m": Given(0.5, math.nan)}
+    refuses("valid_m", "NaN", "epoch 2", metrics=metrics, **common)
+    model, whole = mlp(), mlp()
+    metrics = {"m": Given(0.6)}
+    history = helpers.fit(model, loader(), metrics=metrics, **common)
+    assert history["valid_m"] == [0.5, 0.6]
+    helpers.fit(whole, loader(), epochs=2)
+    assert same(model, whole)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": "fp16"}, {"scheduler": 5}, {"optimizer": 5}]
+)
+def test_a_refused_fit_leaves_modes_and_gradients(wrong: Any) -> None:
+    model = mlp().train()
+    model[3].weight.grad = torch.ones(3, 16)
+    with pytest.raises((ValueError, TypeError)):
+        helpers.fit(model, loader(), device="cpu", **wrong)
+    assert model.training
+    assert model[3].weight.grad is not None

@@ -89,7 +89,9 @@ def join_optimizer(
         for name, value in slots.items():
             shape = getattr(value, "shape", None)
             if shape == parameter.shape and value.stride() != parameter.stride():
-                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(
+                    value
+                )
 
 
 def _encode(value: Any) -> Any:

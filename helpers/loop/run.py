@@ -90,8 +90,6 @@ class Run:
         self.given_step, self.loss, self.metrics = step, loss, metrics
         self._labels = LabelGuard(model, train, step, loss)
         self.parameters = [p for g in optimizer.param_groups for p in g["params"]]
-        # A gradient that a cell before left behind must not enter the first step.
-        optimizer.zero_grad(set_to_none=True)
         self.history = History(modes=dict(settings.modes))
         self.epoch = self.step = 0
         self.readings = Readings(prepared.device)
@@ -237,12 +235,13 @@ class Run:
                     loss=self.loss,
                     metrics=self.metrics,
                 )
+                row |= {f"valid_{name}": value for name, value in scores.items()}
+                self._check_monitored(row)
             except BaseException:
                 # The epoch is trained: only its scores are missing.
                 if self.prepared.world == 1:
                     self.save()
                 raise
-            row |= {f"valid_{name}": value for name, value in scores.items()}
         row["seconds"] = seconds + time.perf_counter() - started
         self.history.rows.append(row)
         self.epoch, self.step = self.epoch + 1, 0
@@ -271,15 +270,26 @@ class Run:
         loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
-    def _no_longer_better(self, row: dict[str, float]) -> bool:
-        patience, monitor = self.settings.patience, self.settings.monitor
-        if patience is None:
-            return False
+    def _check_monitored(self, row: dict[str, float]) -> None:
+        monitor = self.settings.monitor
+        if self.settings.patience is None:
+            return
         if monitor not in row:
             raise ValueError(
                 f"monitor={monitor!r} is not recorded: use one of "
                 f"{', '.join(name for name in row if name.startswith('valid_'))}."
             )
+        if math.isnan(row[monitor]):
+            raise ValueError(
+                f"monitor={monitor!r} is NaN in epoch {self.epoch + 1}, so nobody can "
+                "tell whether that is better: look at the validation data, let the "
+                "metric give a number, or watch another column."
+            )
+
+    def _no_longer_better(self, row: dict[str, float]) -> bool:
+        patience, monitor = self.settings.patience, self.settings.monitor
+        if patience is None:
+            return False
         falling = self.history.mode(monitor) == "min"
         value = row[monitor] if falling else -row[monitor]
         if value < self.best_value:
