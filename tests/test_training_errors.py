@@ -456,3 +456,37 @@ def test_a_refused_fit_leaves_modes_and_gradients(wrong: Any) -> None:
         helpers.fit(model, loader(), device="cpu", **wrong)
     assert model.training
     assert model[3].weight.grad is not None
+
+
+def note_of(model: nn.Module, train: Any) -> str:
+    with pytest.raises(Exception) as caught:
+        helpers.evaluate(model, train)
+    return "\n".join([str(caught.value), *caught.value.__notes__])
+
+
+def test_an_index_error_of_the_dataset_is_not_the_embeddings() -> None:
+    class Short(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return [self.dataset[index]][index // 13]
+
+    assert "Embedding" not in note_of(mlp(), loader(Short(blobs())))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_a_model_of_another_dtype_is_told_from_such_data(kind: torch.dtype) -> None:
+    assert "model.float()" in note_of(mlp().to(kind), loader())
+    assert "model.float()" in note_of(cnn().to(kind), loader(pictures()))
+
+
+def test_labels_in_a_column_or_in_words() -> None:
+    x, y = blobs().tensors
+    column = note_of(mlp(), loader(TensorDataset(x, y[:, None])))
+    assert "y.squeeze(1)" in column
+
+    class Words(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return self.dataset[index][0], "cat"
+
+    words = note_of(mlp(), loader(Words(blobs())))
+    assert "str" in words
+    assert "number" in words

@@ -39,6 +39,11 @@ def supervised(loss: Loss = nn.functional.cross_entropy) -> Step:
     def step(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, Any]:
         *inputs, y = batch
         outputs = model(*inputs)
+        if is_classification and not isinstance(y, torch.Tensor):
+            raise TypeError(
+                f"labels are a {type(y).__name__}, not a "
+                "tensor: let the dataset give the number of a class, counted from 0."
+            )
         if is_regression:
             _check_columns(y, outputs)
         if not is_classification or y.is_floating_point() and y.ndim > 1:
