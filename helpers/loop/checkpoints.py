@@ -341,9 +341,9 @@ def name_of(function: Callable[..., Any]) -> str:
     return _without_addresses(name)
 
 
-def settings_of(scheduler: LRScheduler) -> str:
-    """A name for the settings of a schedule that was just made."""
-    return ContentHash(_unmoved(scheduler.state_dict())).name()[:8]
+def settings_of(scheduler: LRScheduler) -> str | None:
+    """A name for the settings of a schedule that was just made, if they can be seen."""
+    return _hash(_unmoved(scheduler.state_dict()))
 
 
 def _unmoved(state: Any) -> Any:
