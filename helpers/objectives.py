@@ -154,7 +154,8 @@ def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
             before training; copied to the model's device at the first call only.
 
     Raises:
-        ValueError: no trainable parameter is in ``start``, or a shape differs.
+        ValueError: no trainable parameter is in ``start``, a shape differs, or
+            ``start`` is no copy.
     """
     terms = []
     for name, parameter in model.named_parameters():
@@ -165,6 +166,11 @@ def l2_sp(model: nn.Module, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
                 f"{name} has shape {tuple(parameter.shape)} but "
                 f"{tuple(start[name].shape)} in start: leave it out of start when it "
                 "was replaced."
+            )
+        if parameter.numel() and start[name].data_ptr() == parameter.data_ptr() != 0:
+            raise ValueError(
+                f"start holds the model's own {name}, which trains along: make it with "
+                "copy.deepcopy(model.state_dict()) before training."
             )
         before = _on_device(start[name], parameter.device)
         terms.append((parameter - before).square().sum())

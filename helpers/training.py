@@ -91,7 +91,7 @@ def fit(
         step: ``step(model, batch) -> (mean loss, outputs)`` for any other task.
         loss: ``loss(outputs, y)`` of the default step, a mean over the batch.
         metrics: torchmetrics objects by name, computed on ``valid``; accuracy when None
-            and the outputs are class scores.
+            and the outputs are scores of two classes or more.
         precision: "fp32", "bf16", "fp16" (CUDA, with gradient scaling) or "auto":
             bf16 on a GPU that has it, else fp32.
         accumulate: batches an optimizer step; their gradients are averaged by example
@@ -105,11 +105,11 @@ def fit(
         monitor, mode: the column of the history that ``patience`` watches, and whether
             its best value is the "min" or the "max". None takes that from the metric
             (torchmetrics' ``higher_is_better``).
-        folder: keep a checkpoint there, every ``save_every`` optimizer steps and after
-            every epoch. The same call then continues an interrupted run to weights that
-            are equal bit for bit, and says so: always on a CPU (same machine, same
-            thread count), with ``deterministic=True`` on a CUDA GPU. Give it the same
-            model: made again as at first, or as that run left it.
+        folder: keep a checkpoint there, of the start, every ``save_every`` optimizer
+            steps and of every epoch. The same call then continues an interrupted run to
+            weights that are equal bit for bit, and says so: always on a CPU (same
+            machine, same thread count), with ``deterministic=True`` on a CUDA GPU. Give
+            it the same model (made again as at first, or as that run left it) and step.
         resume: False ignores a checkpoint in ``folder`` and starts again.
         seed: of order, augmentation and dropout.
         deterministic: use only algorithms that add in the same order every time. Needed
@@ -122,11 +122,13 @@ def fit(
         was reached.
 
     Raises:
-        ValueError, TypeError: an argument that cannot work; nothing was trained.
-        OSError: ``folder`` cannot be written; the checkpoint from before is intact.
-        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the weights
-            and the checkpoint are those from before it.
-        CheckpointMismatch: ``folder`` holds another run: other settings, initial
+        ValueError, TypeError: an argument or a model that cannot work (or that holds
+            NaN); nothing was trained.
+        OSError: ``folder`` cannot be written; a checkpoint from before is intact.
+        NonFiniteLoss, NonFiniteGradient: names the step and the examples; the
+            parameters and the checkpoint are those from before it, but running
+            statistics may have moved.
+        CheckpointMismatch: ``folder`` holds another run: other settings, step, initial
             weights or data (as far as a few examples show it), or more epochs.
 
     What torch or the dataset raises gets a note: batch, examples, shapes, likely fix.
@@ -158,7 +160,7 @@ def fit(
         deterministic=deterministic,
     )
     preparing = prepare(model, precision=precision, device=device, training=True)
-    with _ready_to_predict(model), preparing as prepared, ExitStack() as putting_back:
+    with preparing as prepared, ExitStack() as putting_back:
         putting_back.enter_context(own_randomness())
         if deterministic:
             putting_back.enter_context(deterministic_algorithms(prepared.device))
@@ -185,19 +187,20 @@ def fit(
         # A schedule made for so many steps belongs to a run of that length.
         fixed = scheduler is not None and not isinstance(scheduler, LRScheduler)
         run.resume(resume, steps if fixed else None)
-        _train(run, show=shown and prepared.rank == 0)
+        with _ready_to_predict(model):
+            _train(run, show=shown and prepared.rank == 0)
     return run.history
 
 
 @contextmanager
 def _ready_to_predict(model: nn.Module) -> Iterator[None]:
-    """In the end dropout is off, and nothing is left of the last gradient."""
+    """No gradient from before goes in and none stays; in the end dropout is off."""
+    model.zero_grad(set_to_none=True)
     try:
         yield
     finally:
         model.eval()
-        for parameter in model.parameters():
-            parameter.grad = None
+        model.zero_grad(set_to_none=True)
 
 
 def _train(run: Run, show: bool) -> None:

@@ -10,14 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
+from torch.utils.data import TensorDataset
 
 import helpers
 from helpers.loop import checkpoints
-from helpers.loop.checkpoints import CheckpointMismatch
+from helpers.loop.checkpoints import CheckpointMismatch, name_of
 from helpers.loop.run import Run
 from tests.training_cases import Augmented, blobs, cnn, loader, mlp, pictures, same
 
@@ -129,6 +131,14 @@ def test_statistics_of_batch_norm_and_frozen_parts_go_on(tmp_path: Path) -> None
     assert same(whole, model)
 
 
+def test_moments_stored_channels_last_go_on(tmp_path: Path) -> None:
+    common: Any = {"train": loader(pictures()), "epochs": 2, "channels_last": True}
+    whole = cnn()
+    helpers.fit(whole, step=crashing(10**9), **common)
+    model, _ = crash_and_resume(tmp_path, cnn, 4, **common)
+    assert same(whole, model)
+
+
 def test_patience_goes_on_with_its_best_weights(tmp_path: Path) -> None:
     common: Any = {
         "train": loader(),
@@ -230,6 +240,162 @@ def test_another_runs_checkpoint_is_refused(
     assert same(model, make())
     history = helpers.fit(model, **arguments, resume=False)
     assert history.outcome == "finished"
+
+
+def other_step(model: nn.Module, batch: Any) -> Any:
+    outputs = model(batch[0])
+    return -nn.functional.cross_entropy(outputs, batch[1]), outputs
+
+
+def weighted(last: float) -> nn.Module:
+    return nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, last]))
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "second"),
+    [
+        ("step", {}, {"step": other_step}),
+        ("step", {"step": crashing(99)}, {"step": other_step}),
+        (
+            "loss",
+            {"loss": lambda o, y: nn.functional.cross_entropy(o, y)},
+            {"loss": lambda o, y: nn.functional.multi_margin_loss(o, y)},
+        ),
+        ("loss", {"loss": weighted(1.0)}, {"loss": weighted(5.0)}),
+        (
+            "scheduler settings",
+            {"scheduler": lambda o, n: lr_scheduler.StepLR(o, 3, gamma=0.1)},
+            {"scheduler": lambda o, n: lr_scheduler.StepLR(o, 3, gamma=0.9)},
+        ),
+    ],
+)
+def test_another_step_loss_or_schedule_is_refused(
+    key: str, first: Any, second: Any, tmp_path: Path
+) -> None:
+    helpers.fit(mlp(), loader(), folder=tmp_path, **first)
+    helpers.fit(mlp(), loader(), folder=tmp_path, **first)  # itself goes on
+    with pytest.raises(CheckpointMismatch, match=f"  {key}: was"):
+        helpers.fit(mlp(), loader(), folder=tmp_path, **second)
+
+
+def test_a_function_of_the_notebook_is_known_by_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = name_of(other_step)
+    monkeypatch.setattr(other_step, "__module__", "__main__")
+    before = name_of(other_step)
+    assert library == "other_step"
+    assert before == name_of(other_step) != library
+    edited = other_step.__code__.replace(co_consts=(None, 5))
+    monkeypatch.setattr(other_step, "__code__", edited)
+    assert name_of(other_step) != before
+
+
+def test_a_schedule_over_a_used_optimizer_is_the_same(tmp_path: Path) -> None:
+    model = mlp()
+    common: Any = {
+        "optimizer": torch.optim.SGD(model.parameters(), 0.1),
+        "scheduler": lambda o, n: lr_scheduler.StepLR(o, 3, gamma=0.1),
+        "folder": tmp_path,
+    }
+    helpers.fit(model, loader(), **common)
+    helpers.fit(model, loader(), **common)
+
+
+# Before the first step -------------------------------------------------------
+
+
+def test_a_run_without_a_step_goes_on_from_its_first_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, whole = mlp(), mlp()
+    with pytest.raises(Stop):
+        helpers.fit(model, loader(), step=crashing(5), folder=tmp_path)
+    helpers.fit(model, loader(), step=crashing(99), folder=tmp_path)
+    helpers.fit(whole, loader())
+    assert same(model, whole)
+    assert capsys.readouterr().out == ""
+
+
+def test_where_nothing_was_trained_another_run_may_begin(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        helpers.fit(mlp(), loader(), step=crashing(5), folder=tmp_path)
+    other, whole = wider(), wider()
+    helpers.fit(other, loader(), folder=tmp_path)
+    helpers.fit(whole, loader())
+    assert same(other, whole)
+
+
+def test_what_cannot_be_saved_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match="begins anew") as caught:
+        helpers.fit(mlp(), loader(), step=crashing(0), folder=tmp_path / "file")
+    assert "intact" not in str(caught.value)
+    model = mlp()
+    sgd = torch.optim.SGD(model.parameters(), lr=np.float32(0.1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="plain numbers"):
+        helpers.fit(model, loader(), optimizer=sgd, step=crashing(0), folder=tmp_path)
+
+
+def test_an_error_in_validation_keeps_the_trained_epoch(tmp_path: Path) -> None:
+    x, y = blobs(30, seed=5).tensors
+    wrong = y.clone()
+    wrong[20] = 9
+    model, whole = mlp(), mlp()
+    with pytest.raises(ValueError, match="label of example 20"):
+        helpers.fit(
+            model, loader(), loader(TensorDataset(x, wrong)), epochs=2, folder=tmp_path
+        )
+    valid = loader(TensorDataset(x, y))
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert found.values["history"]["steps"] == 8
+    history = helpers.fit(mlp(), loader(), valid, epochs=2, folder=tmp_path)
+    expected = helpers.fit(whole, loader(), valid, epochs=2)
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_a_batch_that_spoilt_statistics_spoils_no_checkpoint(tmp_path: Path) -> None:
+    x, y = blobs().tensors
+    spoilt = x.clone()
+    spoilt[20] = float("nan")
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(4), mlp())
+
+    model, whole = make(), make()
+    with pytest.raises(ArithmeticError):
+        helpers.fit(model, loader(TensorDataset(spoilt, y), shuffle=False))
+    with pytest.raises(ValueError, match="model's 0.running_mean holds NaN"):
+        helpers.fit(model, loader())
+    with pytest.raises(ValueError, match="0.running_mean holds NaN"):
+        helpers.fit(model, loader(), folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+    def mending(model: nn.Module, batch: Any) -> Any:
+        return crashing(99)(model, (batch[0] * scale, batch[1]))
+
+    model, scale = make(), float("nan")
+    with pytest.raises(ArithmeticError):
+        helpers.fit(model, loader(), step=mending, folder=tmp_path)
+    scale = 1.0
+    helpers.fit(model, loader(), step=mending, folder=tmp_path)
+    helpers.fit(whole, loader())
+    assert same(model, whole)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[0, 0] = float("inf")
+    with pytest.raises(ValueError, match=r"0\.weight holds inf"):
+        helpers.fit(model, loader())
+
+
+def test_a_mask_of_minus_infinity_is_no_fault() -> None:
+    model = mlp()
+    model.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    helpers.fit(model, loader())
 
 
 def test_another_optimizer_or_backbone_is_refused(tmp_path: Path) -> None:
@@ -380,5 +546,5 @@ def test_a_checkpoint_is_written_as_often_as_asked(
 
     monkeypatch.setattr(Run, "save", spy)
     helpers.fit(mlp(), loader(), folder=tmp_path, save_every=3)
-    assert saved == [(0, 3), (0, 6), (1, 0)]
+    assert saved == [(0, 0), (0, 3), (0, 6), (1, 0)]
     assert (tmp_path / FILE).stat().st_size < 20_000

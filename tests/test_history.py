@@ -90,3 +90,23 @@ def test_the_plot_needs_no_validation_and_takes_axes() -> None:
     assert History(rows).plot(ax) is ax
     assert len(ax.figure.axes) == 1
     plt.close("all")
+
+
+def test_a_column_that_began_later_has_gaps() -> None:
+    first = {"epoch": 1.0, "lr": 0.1, "train_loss": 2.0, "seconds": 1.0}
+    history = History([first, {**first, "epoch": 2.0, "valid_loss": 1.0}])
+    gap, value = history["valid_loss"]
+    assert math.isnan(gap)
+    assert value == 1.0
+    assert history.best()["epoch"] == 2
+    (losses,) = [
+        line for line in history.plot().lines if line.get_label() == "valid loss"
+    ]
+    assert len(losses.get_xdata()) == 2
+
+
+def test_a_file_that_is_no_history_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    path.write_text("not json")
+    with pytest.raises(ValueError, match=r"history\.json"):
+        History.load(path)

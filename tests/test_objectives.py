@@ -216,3 +216,9 @@ def test_distillation_of_sequences_asks_to_flatten_them() -> None:
     scores = torch.zeros(2, 5, 7)
     with pytest.raises(ValueError, match=r"\(2, 5, 7\).*flatten\(0, 1\)"):
         distillation_loss(scores, scores, alpha=1.0)
+
+
+def test_l2_sp_refuses_a_start_that_trains_along() -> None:
+    model = nn.Linear(2, 3)
+    with pytest.raises(ValueError, match="copy.deepcopy"):
+        l2_sp(model, model.state_dict())

@@ -54,11 +54,13 @@ def test_a_continued_run_says_so_in_one_line(
     common: Any = {"epochs": 2, "folder": "runs/first"}
     helpers.fit(mlp(), loader(), step=pressing({10}), **common)
     assert capsys.readouterr().out == ""
+    common["step"] = pressing(set())
     helpers.fit(mlp(), loader(), **common)
     assert capsys.readouterr().out == (
         "continued from epoch 2 (step 11) in runs/first\n"
     )
-    helpers.fit(mlp(), loader(), epochs=3, folder=Path("runs") / "first")
+    common |= {"epochs": 3, "folder": Path("runs") / "first"}
+    helpers.fit(mlp(), loader(), **common)
     assert capsys.readouterr().out == (
         "continued from epoch 2 (step 16) in runs/first\n"
     )
@@ -121,13 +123,16 @@ def test_a_model_left_in_mid_run_continues_in_the_same_kernel(
 
     common: Any = {"epochs": 3, "folder": tmp_path, "save_every": 3}
     model, whole = mlp(), mlp()
+    step = pressing({7}, twice)
     if how == "crash":
+        step = crashing(7)
         with pytest.raises(Stop):
-            helpers.fit(model, loader(), step=crashing(7), **common)
+            helpers.fit(model, loader(), step=step, **common)
     else:
-        helpers.fit(model, loader(), step=pressing({7}, twice), **common)
+        helpers.fit(model, loader(), step=step, **common)
     # Its seventh step is in no checkpoint; the run goes on from the sixth.
-    helpers.fit(model, loader(), step=pressing(set()), **common)
+    step = crashing(99) if how == "crash" else pressing(set())
+    helpers.fit(model, loader(), step=step, **common)
     helpers.fit(whole, loader(), epochs=3)
     assert same(model, whole)
 
@@ -141,7 +146,7 @@ def test_a_model_changed_after_a_crash_is_refused(tmp_path: Path) -> None:
     helpers.fit(other_start(), loader(), folder=other)
     refuses("weights", model=model, folder=other)  # left by another run
     model.load_state_dict(other_start().state_dict())
-    refuses("weights", model=model, **common)
+    refuses("weights", model=model, step=crashing(99), **common)
 
 
 def test_statistics_of_a_batch_norm_are_initial_weights_too(tmp_path: Path) -> None:
@@ -275,5 +280,6 @@ def test_an_epoch_that_was_begun_counts(tmp_path: Path) -> None:
     )
     assert stopped.outcome == "interrupted"
     refuses("epochs=1", epochs=1, folder=tmp_path)
-    assert len(helpers.fit(mlp(), loader(), epochs=2, folder=tmp_path)) == 2
+    common: Any = {"step": pressing(set()), "folder": tmp_path}
+    assert len(helpers.fit(mlp(), loader(), epochs=2, **common)) == 2
     assert re.match("finished|early", helpers.fit(mlp(), loader(), epochs=2).outcome)

@@ -389,3 +389,104 @@ def test_evaluation_complains_alike() -> None:
     with pytest.raises(ValueError, match="no batches"):
         helpers.predict(mlp(), DataLoader(blobs(0), 8))
     assert helpers.evaluate(cnn(), loader(pictures()))["loss"] > 0
+
+
+class Given:
+    """A metric that computes what it was given."""
+
+    higher_is_better = True
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+
+    def update(self, preds: Any, target: Any) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def compute(self) -> float:
+        return next(self.values)
+
+
+def test_a_single_column_has_no_accuracy() -> None:
+    def loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], y.float())
+
+    data = loader(blobs(classes=2))
+    assert set(helpers.evaluate(mlp(classes=1), data, loss=loss)) == {"loss"}
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.functional.mse_loss, nn.SmoothL1Loss(), nn.functional.l1_loss]
+)
+def test_a_regression_does_not_broadcast(loss: Any) -> None:
+    x, _ = blobs().tensors
+    flat = loader(TensorDataset(x, x.sum(1)))
+    words = ("(8, 1)", "(8,)", "y.unsqueeze(1)")
+    refuses(*words, model=mlp(classes=1), train=flat, loss=loss)
+    column = loader(TensorDataset(x, x.sum(1, keepdim=True)))
+    helpers.fit(mlp(classes=1), column, loss=loss)
+
+
+def test_a_metric_may_not_take_the_place_of_the_loss() -> None:
+    refuses("'loss'", "another name", valid=loader(), metrics={"loss": Given(1.0)})
+
+
+def test_a_monitor_that_is_no_number_ends_the_run_and_keeps_the_epoch(
+    tmp_path: Any,
+) -> None:
+    common: Any = {"monitor": "valid_m", "patience": 2, "folder": tmp_path}
+    common |= {"valid": loader(), "epochs": 2}
+    metrics = {"m": Given(0.5, math.nan)}
+    refuses("valid_m", "NaN", "epoch 2", metrics=metrics, **common)
+    model, whole = mlp(), mlp()
+    metrics = {"m": Given(0.6)}
+    history = helpers.fit(model, loader(), metrics=metrics, **common)
+    assert history["valid_m"] == [0.5, 0.6]
+    helpers.fit(whole, loader(), epochs=2)
+    assert same(model, whole)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": "fp16"}, {"scheduler": 5}, {"optimizer": 5}]
+)
+def test_a_refused_fit_leaves_modes_and_gradients(wrong: Any) -> None:
+    model = mlp().train()
+    model[3].weight.grad = torch.ones(3, 16)
+    with pytest.raises((ValueError, TypeError)):
+        helpers.fit(model, loader(), device="cpu", **wrong)
+    assert model.training
+    assert model[3].weight.grad is not None
+
+
+def note_of(model: nn.Module, train: Any) -> str:
+    with pytest.raises(Exception) as caught:
+        helpers.evaluate(model, train)
+    return "\n".join([str(caught.value), *caught.value.__notes__])
+
+
+def test_an_index_error_of_the_dataset_is_not_the_embeddings() -> None:
+    class Short(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return [self.dataset[index]][index // 13]
+
+    assert "Embedding" not in note_of(mlp(), loader(Short(blobs())))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_a_model_of_another_dtype_is_told_from_such_data(kind: torch.dtype) -> None:
+    assert "model.float()" in note_of(mlp().to(kind), loader())
+    assert "model.float()" in note_of(cnn().to(kind), loader(pictures()))
+
+
+def test_labels_in_a_column_or_in_words() -> None:
+    x, y = blobs().tensors
+    column = note_of(mlp(), loader(TensorDataset(x, y[:, None])))
+    assert "y.squeeze(1)" in column
+
+    class Words(Listed):
+        def __getitem__(self, index: int) -> Any:
+            return self.dataset[index][0], "cat"
+
+    words = note_of(mlp(), loader(Words(blobs())))
+    assert "str" in words
+    assert "number" in words

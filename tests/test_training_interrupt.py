@@ -70,7 +70,9 @@ def test_pressed_in_the_first_or_last_step(at: int, tmp_path: Path) -> None:
     )
     assert history.outcome == "interrupted"
     assert history.steps == at + 1
-    history = helpers.fit(model, loader(), epochs=3, folder=tmp_path)
+    history = helpers.fit(
+        model, loader(), epochs=3, step=pressing(set()), folder=tmp_path
+    )
     assert history.outcome == "finished"
     helpers.fit(whole, loader(), epochs=3)
     assert same(model, whole)
@@ -106,15 +108,31 @@ def test_a_second_press_stops_at_once_and_keeps_the_checkpoint(tmp_path: Path) -
     assert history.outcome == "interrupted"
     assert history.steps == 7
     calls: list[int] = []
-
-    def counting(model: nn.Module, batch: Any) -> Any:
-        calls.append(1)
-        return pressing(set())(model, batch)
-
     resumed, whole = mlp(), mlp()
-    helpers.fit(resumed, loader(), step=counting, **common)
+    resumed.register_forward_hook(lambda *_: calls.append(1))
+    helpers.fit(resumed, loader(), step=pressing(set()), **common)
     assert len(calls) == 24 - 6  # from the checkpoint of step 6
     helpers.fit(whole, loader(), epochs=3)
+    assert same(resumed, whole)
+
+
+def test_a_second_press_in_validation_keeps_the_trained_epoch(tmp_path: Path) -> None:
+    def twice() -> None:
+        ctrl_c()
+        ctrl_c()
+
+    common: Any = {"epochs": 2, "folder": tmp_path}
+    model, whole = mlp(), mlp()
+    step = pressing({1}, twice, in_training=False)
+    history = helpers.fit(model, loader(), loader(), step=step, **common)
+    assert history.outcome == "interrupted"
+    calls: list[int] = []
+    resumed = mlp()
+    resumed.register_forward_hook(lambda m, *_: calls.append(1) if m.training else None)
+    history = helpers.fit(resumed, loader(), loader(), step=pressing(set()), **common)
+    assert len(calls) == 8  # the second epoch only
+    assert len(history) == 2
+    helpers.fit(whole, loader(), epochs=2)
     assert same(resumed, whole)
 
 

@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from helpers.files import replacing
 from helpers.loop.batches import Batches
@@ -29,7 +30,7 @@ from helpers.loop.hashing import ContentHash, raw_bytes
 
 __all__ = ["Checkpoint", "CheckpointMismatch", "differences", "fingerprint"]
 __all__ += ["join_optimizer", "load", "name_of", "save", "split_optimizer"]
-__all__ += ["START", "weights_hash"]
+__all__ += ["START", "settings_of", "weights_hash"]
 
 FILE = "checkpoint.safetensors"
 _FORMAT = 2
@@ -83,6 +84,14 @@ def join_optimizer(
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
+    # Fused kernels take moments to lie in memory as their parameters do.
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            shape = getattr(value, "shape", None)
+            if shape == parameter.shape and value.stride() != parameter.stride():
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(
+                    value
+                )
 
 
 def _encode(value: Any) -> Any:
@@ -124,7 +133,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write ``folder/checkpoint.safetensors`` atomically.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; the checkpoint that
+        OSError: the folder cannot be written or the disk is full; a checkpoint that
             was there before is untouched and no temporary file is left.
     """
     header = {
@@ -142,15 +151,19 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
             tensors[f"{group}/{name}"] = flat.clone() if pointer in seen else flat
             seen.add(pointer)
     text = json.dumps(header)
+    there = (folder / FILE).exists()
     metadata = {"course": text, "checksum": _checksum(text, tensors)}
     try:
         with replacing(folder / FILE) as temporary:
             save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
+        state = "no checkpoint is there, and the same call begins anew."
+        if there:
+            state = "the checkpoint from before is intact, and the same call continues "
+            state += "from it."
         raise OSError(
             f"the checkpoint was not written to {folder}: {error}. Make room there, or "
-            "give a folder that can be written; a checkpoint from before is intact, "
-            "and the same call continues from it."
+            f"give a folder that can be written; {state}"
         ) from error
 
 
@@ -311,11 +324,33 @@ def _optimizer(optimizer: torch.optim.Optimizer, moving: set[str]) -> dict[str, 
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a loss is called and how it was set, as far as it can be told."""
+    """What a loss or step is called and how it was set, as far as it can be told.
+
+    A function of the notebook or of another function is known by its code, too; what
+    it takes from outside is not looked at.
+    """
     if isinstance(function, nn.Module):
         settings = {k: v for k, v in vars(function).items() if k[0] != "_"}
+        if tensors := function.state_dict():  # such as the weights of classes
+            settings["tensors"] = weights_hash(tensors)[:8]
         return _without_addresses(f"{type(function).__name__} {settings}")
-    return _without_addresses(getattr(function, "__qualname__", repr(function)))
+    name = getattr(function, "__qualname__", repr(function))
+    code = getattr(function, "__code__", None)
+    if code is not None and ("<" in name or function.__module__ == "__main__"):
+        name += f" {ContentHash(code).name()[:8]}"
+    return _without_addresses(name)
+
+
+def settings_of(scheduler: LRScheduler) -> str | None:
+    """A name for the settings of a schedule that was just made, if they can be seen."""
+    return _hash(_unmoved(scheduler.state_dict()))
+
+
+def _unmoved(state: Any) -> Any:
+    """A schedule's state without the learning rate that its optimizer has by now."""
+    if isinstance(state, Mapping):
+        return {k: _unmoved(v) for k, v in state.items() if k != "_last_lr"}
+    return [*map(_unmoved, state)] if isinstance(state, (list, tuple)) else state
 
 
 def _without_addresses(text: str) -> str:

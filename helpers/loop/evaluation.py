@@ -30,7 +30,7 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
     """Refuse what is not a mapping of names to metrics, before any training.
 
     Raises:
-        TypeError: names the entry and what it should be.
+        TypeError, ValueError: names the entry and what it should be.
     """
     if metrics is not None and not isinstance(metrics, Mapping):
         raise TypeError(
@@ -38,6 +38,11 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> None:
             '{"f1": torchmetrics.F1Score("multiclass", num_classes=10)}.'
         )
     for name, metric in (metrics or {}).items():
+        if name == "loss":
+            raise ValueError(
+                "metrics has the key 'loss', under which the loss itself is recorded: "
+                "give that metric another name."
+            )
         if not isinstance(metric, Metric):
             raise TypeError(
                 f"metrics[{name!r}] is a {type(metric).__name__}, which lacks update, "
@@ -97,6 +102,8 @@ def score(
 ) -> dict[str, float]:
     """Mean loss, and accuracy or the given metrics, in eval mode without gradients.
 
+    Without metrics there is an accuracy where the outputs (n, C) are scores of C >= 2
+    classes.
     The label -100 means "no label" and does not count towards the accuracy.
     The default accuracy is counted here rather than by torchmetrics, whose import
     costs several seconds in every notebook.
@@ -157,6 +164,7 @@ def _is_classification(outputs: Any, y: Any) -> bool:
         isinstance(outputs, torch.Tensor)
         and isinstance(y, torch.Tensor)
         and outputs.ndim == 2
+        and outputs.shape[1] > 1  # one column is a regression, or a single logit
         and y.ndim == 1
         and not y.is_floating_point()
     )

@@ -13,12 +13,16 @@ __all__ = ["explained", "listed"]
 
 # Words of a library's message, and what most often helps.
 _FIXES = {
-    r"probabilities, got|multi-target": "the labels look one-hot: use y.argmax(1) for "
-    "class indices, or y.float() for the classes' probabilities.",
+    r"probabilities, got": "the labels look one-hot: use y.argmax(1) for class "
+    "indices, or y.float() for the classes' probabilities.",
+    r"multi-target": "labels must have the shape (n,): use y.squeeze(1) for a column, "
+    "y.argmax(1) for one-hot labels.",
     r"'indices' to have": "an Embedding takes whole numbers: give it x.long().",
+    r"got Float and|Input type \(float\)": "the weights are not in float32 as the data "
+    "are: use model.float().",
     r"same dtype|type .* should be the same|expected scalar type": "the layers compute "
     "in float32: let the dataset give x.float() (for an Embedding, x.long()).",
-    r"index out of range": "an id is beyond the rows of an Embedding: take the "
+    r"index out of range in self": "an id is beyond the rows of an Embedding: take the "
     "tokenizer that belongs to this model.",
     r"cannot be multiplied|to have \d+ channels|normalized_shape": "compare the "
     "shapes with what the model's first layer takes: in_features, or channels.",

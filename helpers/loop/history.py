@@ -29,7 +29,8 @@ _OWN_MODES: dict[str, Mode] = {
 class History:
     """One row an epoch: epoch, lr, train_loss, valid_loss, valid_<metric>, seconds.
 
-    ``history["valid_loss"]`` is that column as a list. ``outcome`` says how the run
+    ``history["valid_loss"]`` is that column as a list, NaN where an epoch lacks it.
+    ``outcome`` says how the run
     ended, ``steps`` how many optimizer steps it made, ``skipped`` how many of them the
     gradient scaler of fp16 skipped because of an overflow. ``modes`` says of each
     metric, as far as it is known, whether its best value is the "min" or the "max".
@@ -45,10 +46,15 @@ class History:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> list[float]:
-        if not self.rows or name not in self.rows[0]:
-            known = ", ".join(self.rows[0]) if self.rows else "nothing yet"
+        if name not in self._columns:
+            known = ", ".join(self._columns) or "nothing yet"
             raise KeyError(f"history has no column {name!r}; it holds {known}")
-        return [row[name] for row in self.rows]
+        return [row.get(name, math.nan) for row in self.rows]
+
+    @property
+    def _columns(self) -> list[str]:
+        """All names: a continued run may have been given other metrics."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
 
     @property
     def last(self) -> dict[str, float]:
@@ -104,11 +110,11 @@ class History:
         epochs = self["epoch"]
         prefix = f"{label} " if label else ""
         for name, style in [("train_loss", "o-"), ("valid_loss", "s--")]:
-            if name in self.rows[0]:
+            if name in self._columns:
                 text = prefix + name.replace("_", " ")
                 ax.plot(epochs, self[name], style, ms=4, label=text)
         others = {"epoch", "lr", "seconds", "train_loss", "valid_loss"}
-        scores = [name for name in self.rows[0] if name not in others]
+        scores = [name for name in self._columns if name not in others]
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         lines, labels = ax.get_legend_handles_labels()
@@ -147,7 +153,11 @@ class History:
         Raises:
             ValueError: the file holds something else.
         """
-        return cls.from_values(json.loads(Path(path).read_text("utf-8")), str(path))
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} does not hold a history: {error}") from error
+        return cls.from_values(values, str(path))
 
     @classmethod
     def from_values(cls, values: Any, source: str) -> History:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from accelerate.utils import broadcast, gather_object
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim.lr_scheduler import LRScheduler
 
 from helpers.files import remove_leftovers
@@ -27,6 +28,7 @@ from helpers.loop.checkpoints import (
     CheckpointMismatch,
     fingerprint,
     name_of,
+    settings_of,
     weights_hash,
 )
 from helpers.loop.evaluation import Metric, score
@@ -88,8 +90,6 @@ class Run:
         self.given_step, self.loss, self.metrics = step, loss, metrics
         self._labels = LabelGuard(model, train, step, loss)
         self.parameters = [p for g in optimizer.param_groups for p in g["params"]]
-        # A gradient that a cell before left behind must not enter the first step.
-        optimizer.zero_grad(set_to_none=True)
         self.history = History(modes=dict(settings.modes))
         self.epoch = self.step = 0
         self.readings = Readings(prepared.device)
@@ -226,15 +226,22 @@ class Run:
         }
         started = time.perf_counter()
         if self.valid is not None:
-            scores = score(
-                self.model,
-                self.valid,
-                self.prepared,
-                step=self.given_step,
-                loss=self.loss,
-                metrics=self.metrics,
-            )
-            row |= {f"valid_{name}": value for name, value in scores.items()}
+            try:
+                scores = score(
+                    self.model,
+                    self.valid,
+                    self.prepared,
+                    step=self.given_step,
+                    loss=self.loss,
+                    metrics=self.metrics,
+                )
+                row |= {f"valid_{name}": value for name, value in scores.items()}
+                self._check_monitored(row)
+            except BaseException:
+                # The epoch is trained: only its scores are missing.
+                if self.prepared.world == 1:
+                    self.save()
+                raise
         row["seconds"] = seconds + time.perf_counter() - started
         self.history.rows.append(row)
         self.epoch, self.step = self.epoch + 1, 0
@@ -263,15 +270,26 @@ class Run:
         loss_sum, seen = self.prepared.accelerator.reduce(local, "sum").tolist()
         return loss_sum, seen
 
-    def _no_longer_better(self, row: dict[str, float]) -> bool:
-        patience, monitor = self.settings.patience, self.settings.monitor
-        if patience is None:
-            return False
+    def _check_monitored(self, row: dict[str, float]) -> None:
+        monitor = self.settings.monitor
+        if self.settings.patience is None:
+            return
         if monitor not in row:
             raise ValueError(
                 f"monitor={monitor!r} is not recorded: use one of "
                 f"{', '.join(name for name in row if name.startswith('valid_'))}."
             )
+        if math.isnan(row[monitor]):
+            raise ValueError(
+                f"monitor={monitor!r} is NaN in epoch {self.epoch + 1}, so nobody can "
+                "tell whether that is better: look at the validation data, let the "
+                "metric give a number, or watch another column."
+            )
+
+    def _no_longer_better(self, row: dict[str, float]) -> bool:
+        patience, monitor = self.settings.patience, self.settings.monitor
+        if patience is None:
+            return False
         falling = self.history.mode(monitor) == "min"
         value = row[monitor] if falling else -row[monitor]
         if value < self.best_value:
@@ -326,13 +344,23 @@ class Run:
     def resume(self, wanted: bool, total_steps: int | None) -> None:
         """Continue from the folder's checkpoint, if there is one and it is wanted.
 
+        Otherwise the first weights are saved, which shows at once whether they can be.
+
         Raises:
             CheckpointMismatch: the checkpoint is another run's.
-            ValueError: the checkpoint is damaged.
+            ValueError: the checkpoint is damaged, or the model holds NaN.
+            OSError, TypeError: the folder cannot be written, or the state not saved.
         """
+        goes_on = self._go_on(wanted, total_steps)
+        _refuse_non_finite(self.model)
+        if not goes_on:
+            self.save()
+
+    def _go_on(self, wanted: bool, total_steps: int | None) -> bool:
+        """Take over the folder's checkpoint; False if there is none to go on from."""
         folder = self.settings.folder
         if folder is None:
-            return
+            return False
         monitor = self.settings.monitor if self.settings.patience else None
         self._fingerprint = fingerprint(
             self.model,
@@ -341,9 +369,14 @@ class Run:
             self.valid if self.settings.patience else None,
             {
                 "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
+                # One made for this call has not moved yet.
+                "scheduler settings": settings_of(self.scheduler)
+                if self.scheduler is not None and total_steps is not None
+                else None,
                 "total steps": total_steps,
                 "precision": self.prepared.precision,
                 "loss": name_of(self.loss),
+                "step": name_of(self.given_step) if self.given_step else None,
                 "seed": self.settings.seed,
                 "accumulate": self.settings.accumulate,
                 "clip": self.settings.clip,
@@ -358,9 +391,8 @@ class Run:
         if self.prepared.rank == 0:
             remove_leftovers(folder)
         found = checkpoints.load(folder) if wanted else None
-        self._refuse_another_run(found)
-        if found is None:
-            return
+        if not self._is_this_run(found) or found is None:
+            return False
         self._fingerprint[START] = found.fingerprint[START]
         values, tensors = found.values, found.tensors
         self.model.load_state_dict(tensors.get("model", {}), strict=False)
@@ -380,12 +412,13 @@ class Run:
         self.waiting, self.best_value = values["patience"]
         self.history = History.from_values(values["history"], str(folder))
         self.history.modes |= self.settings.modes
-        if self.prepared.rank == 0:
+        if self.prepared.rank == 0 and self.history.steps:
             done = self.epoch + (self.step > 0)
             rest = ": nothing left to train" if self.ended else ""
             steps = self.history.steps
             place = folder.as_posix()
             print(f"continued from epoch {done} (step {steps}) in {place}{rest}")
+        return True
 
     @property
     def ended(self) -> bool:
@@ -405,8 +438,10 @@ class Run:
                 start = self._fingerprint[START]
                 _LEFT[self.model] = start, weights_hash(self._trained())
 
-    def _refuse_another_run(self, found: Checkpoint | None) -> None:
+    def _is_this_run(self, found: Checkpoint | None) -> bool:
         """All processes must have found the same, and the checkpoint of this run.
+
+        False where another run has not trained yet: this one may take its place.
 
         Raises:
             CheckpointMismatch: they have not, on every process.
@@ -425,11 +460,12 @@ class Run:
                 f"there, at (epoch, batch) {places}. Give a folder that all machines "
                 "share, or resume=False."
             )
-        if problem is not None:
+        if problem is not None and place != [0, 0]:
             raise CheckpointMismatch(
                 f"the checkpoint in {folder} {problem}\nUse another folder for this "
                 "run, or resume=False to start it afresh."
             )
+        return problem is None
 
     def _problem(self, found: Checkpoint) -> str | None:
         epoch, step = found.values["place"][:2]
@@ -445,6 +481,23 @@ class Run:
         return checkpoints.differences(
             found, self._fingerprint, left if same_run else None
         )
+
+
+def _refuse_non_finite(model: nn.Module) -> None:
+    """Weights must be numbers; a buffer may be infinite, as masks are, but not NaN."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        # Neither float8 nor a lazy module's parameter can be asked.
+        askable = tensor.is_floating_point() and tensor.element_size() > 1
+        if is_lazy(tensor) or not askable:
+            continue
+        held = "NaN" if tensor.isnan().any() else "inf"
+        weight = isinstance(tensor, nn.Parameter)
+        if held == "NaN" or weight and tensor.isinf().any():
+            raise ValueError(
+                f"model's {name} holds {held}, left by an earlier batch: make the "
+                "model anew."
+            )
 
 
 def _looks_itself(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> bool:

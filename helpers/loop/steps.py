@@ -34,10 +34,18 @@ Loss = Callable[[Any, Any], torch.Tensor]
 def supervised(loss: Loss = nn.functional.cross_entropy) -> Step:
     """The step of a task with batches (inputs, targets): ``loss(model(x), y)``."""
     is_classification = _is_cross_entropy(loss)
+    is_regression = loss in _REGRESSION or isinstance(loss, _REGRESSION_MODULES)
 
     def step(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, Any]:
         *inputs, y = batch
         outputs = model(*inputs)
+        if is_classification and not isinstance(y, torch.Tensor):
+            raise TypeError(
+                f"labels are a {type(y).__name__}, not a "
+                "tensor: let the dataset give the number of a class, counted from 0."
+            )
+        if is_regression:
+            _check_columns(y, outputs)
         if not is_classification or y.is_floating_point() and y.ndim > 1:
             return loss(outputs, y), outputs
         _check_dtype(y, outputs)
@@ -46,6 +54,30 @@ def supervised(loss: Loss = nn.functional.cross_entropy) -> Step:
         return loss(outputs, y), outputs
 
     return step
+
+
+_REGRESSION = (
+    nn.functional.mse_loss,
+    nn.functional.l1_loss,
+    nn.functional.smooth_l1_loss,
+    nn.functional.huber_loss,
+)
+_REGRESSION_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+
+
+def _check_columns(y: Any, outputs: Any) -> None:
+    """Outputs (n, 1) and targets (n,) would be compared all with all."""
+    if not isinstance(y, torch.Tensor) or not isinstance(outputs, torch.Tensor):
+        return
+    if outputs.ndim != y.ndim:
+        fix = "use y.squeeze(1), or leave out the last squeeze of the model"
+        if outputs.ndim > y.ndim:
+            fix = "use y.unsqueeze(1) for a column, or let the model end in .squeeze(1)"
+        raise ValueError(
+            f"the model returned shape {tuple(outputs.shape)} and the targets have "
+            f"{tuple(y.shape)}, so every output would be compared with every target: "
+            f"{fix}."
+        )
 
 
 def _is_cross_entropy(loss: Loss) -> bool:
