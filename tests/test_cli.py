@@ -187,6 +187,35 @@ def test_unknown_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "unrecognized arguments: --port=9000" in capsys.readouterr().err
 
 
+class Called(Exception):
+    """Stands for a program that would have been started."""
+
+
+def test_the_tests_play_the_machine_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(command: list[str], env: dict[str, str], **_: object) -> int:
+        raise Called(env["COURSE_VARIANT"])
+
+    monkeypatch.setattr(tasks, "fetch_all", lambda: 0)
+    monkeypatch.setattr(tasks.subprocess, "call", call)
+    for asked, played in [([], "one-thread"), (["--variant", "avx2"], "avx2")]:
+        with pytest.raises(Called, match=played):
+            cli.main(["test", *asked])
+        told = capsys.readouterr().out
+        assert f"This run plays: {played} on " in told
+        assert "Outputs saved by: two-threads on " in told
+    with pytest.raises(Called) as drawn:
+        cli.main(["test", "--variant", "another"])
+    assert str(drawn.value) != "two-threads"
+
+
+def test_an_unknown_machine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["test", "--variant", "avx3"])
+    assert "'avx2'" in capsys.readouterr().err
+
+
 def test_lab_waits_for_the_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "fetch_all", lambda: 1)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("JupyterLab started"))

@@ -153,3 +153,20 @@ def test_run_asks_which_notebook(course: Course) -> None:
     assert status != 0
     assert "make run NB=09" in printed
     assert course.make("run", "NB=09")[1] == ["-m helpers run 09"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (("test",), "-m helpers test"),
+        (("test", "VARIANT=avx2"), "-m helpers test --variant avx2"),
+        (("test", "VARIANT="), "-m helpers test"),
+        (("refresh", "NB=09", "ARGS=--merge"), "-m helpers refresh 09 --merge"),
+    ],
+)
+def test_make_hands_on_which_machine_to_play(
+    course: Course, arguments: tuple[str, ...], asked: str
+) -> None:
+    course.setup()
+    status, calls, _ = course.make(*arguments)
+    assert status == 0 and calls[-1].split() == asked.split()
