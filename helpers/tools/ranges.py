@@ -249,6 +249,7 @@ def note(shown: Sequence[Field], moved: Ranges) -> str:
             continue
         ranges = {int(i): (r[0], r[1]) for i, r in moved.get(str(position), {}).items()}
         said += list(_phrases(part, ranges))
+    said = list(dict.fromkeys(said))
     if not said:
         return ""
     more = len(said) - _SHOWN
@@ -309,7 +310,7 @@ def _before(part: Field, index: int) -> str:
     """The words right before a number on its line, the last few of them."""
     new_line = "<tr" if part.kind == "text/html" else "\n"
     before = part.words[index].rpartition(new_line)[2]
-    phrase = re.split(r"[,;:()=|·→]\s*", TAG.sub(" ", before).rstrip(" :=(|·→≈,"))[-1]
+    phrase = re.split(r"[,;:()=|·→]\s*", TAG.sub(" ", before).rstrip(" :=(|·→≈"))[-1]
     return " ".join(re.findall(r"[^\W\d][\w'-]*", phrase)[-4:])
 
 
