@@ -280,7 +280,8 @@ def _phrases(part: Field, ranges: Mapping[int, tuple[float, float]]) -> Iterator
                 continue
             named = _before(part, index)
             if not named and not TAG.sub("", part.words[index]).strip():
-                titles = filter(None, [_row(part, index), part.title(index)])
+                titles = [_row(part, index), part.title(index).rstrip(" =")]
+                titles = [title for title in titles if title]
                 named = f"{', '.join(titles)}:".removeprefix(":")
             yield _joined(named, f"{low} to {high}{_unit(part, index)}")
 
@@ -311,7 +312,7 @@ def _before(part: Field, index: int) -> str:
     new_line = "<tr" if part.kind == "text/html" else "\n"
     before = part.words[index].rpartition(new_line)[2]
     phrase = re.split(r"[,;:()=|·→]\s*", TAG.sub(" ", before).rstrip(" :=(|·→≈"))[-1]
-    return " ".join(re.findall(r"[^\W\d][\w'-]*", phrase)[-4:])
+    return " ".join(re.findall(r"[^\W\d][\w'-]*", phrase)[-4:]).strip("'")
 
 
 def _row(part: Field, index: int) -> str:
