@@ -4,8 +4,7 @@ Everyone trains the same network for one epoch on the same MNIST digits, on the 
 float32. The loop is what a learner would write: DataLoader, Adam, five lines. ``fit``
 runs as a notebook calls it: progress bar on, clipping, the order that makes exact
 resuming possible. Trainer and Lightning run without bar, logs, saving or summary.
-Setting up is part of everyone's time, making the network is not. The last line says
-what keeping freed memory (``helpers.loop.allocator``) gains: ``fit`` with and without.
+Setting up is part of everyone's time, making the network is not.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest.mock
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,11 +33,9 @@ import helpers
 from benchmarks.common import interleave, machine, ratios, table
 from benchmarks.mnist import PublishedNetwork
 from helpers.datasets import mnist
-from helpers.loop import accelerator
 
 LOOP, FIT, TRAINER, LIGHTNING = "loop by hand", "fit", "HF Trainer", "Lightning"
 OPTION = "fit, channels_last"
-GIVEN_BACK = "fit, freed memory given back"
 LR = 1e-3
 APART = Path(sys.prefix) / "benchmarks"
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
@@ -94,15 +90,6 @@ def fit_channels_last(model: nn.Module, data: TensorDataset, size: int) -> None:
     """The same call with the option that suits convolutions; not what is judged."""
     loader = DataLoader(data, batch_size=size, shuffle=True)
     helpers.fit(model, loader, lr=LR, device="cpu", progress=True, channels_last=True)
-
-
-def fit_giving_memory_back(model: nn.Module, data: TensorDataset, size: int) -> None:
-    """The same call while freed memory goes back to Linux, as without ``fit``."""
-    nothing = unittest.mock.patch.object(
-        accelerator, "keep_freed_memory", contextlib.nullcontext
-    )
-    with nothing:
-        fit(model, data, size)
 
 
 class _Rows(Dataset[dict[str, Tensor]]):
@@ -189,7 +176,6 @@ def contestants() -> dict[str, Train]:
         LOOP: loop_by_hand,
         FIT: fit,
         OPTION: fit_channels_last,
-        GIVEN_BACK: fit_giving_memory_back,
         TRAINER: hf_trainer,
     }
     if _lightning_is_there():
@@ -241,12 +227,10 @@ def report(seconds: dict[str, list[float]], steps: int) -> str:
     median = statistics.median(ratios(seconds, LOOP)[FIT])
     verdict = "met" if median <= 1 else "missed"
     lines.append(f"Goal: fit takes at most 1.00 of the loop: {verdict} ({median:.2f}).")
-    for name in sorted(seconds.keys() - {LOOP, FIT, OPTION, GIVEN_BACK}):
+    for name in sorted(seconds.keys() - {LOOP, FIT, OPTION}):
         share = statistics.median(ratios(seconds, name)[FIT])
         verdict = "met" if share < 1 else "missed"
         lines.append(f"Goal: fit is faster than {name}: {verdict} ({share:.2f}).")
-    kept = statistics.median(ratios(seconds, GIVEN_BACK)[FIT])
-    lines.append(f"Keeping freed memory: {kept:.2f} of the time without it.")
     return "\n".join(lines)
 
 

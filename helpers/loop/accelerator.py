@@ -19,7 +19,6 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from helpers import environment
-from helpers.loop.allocator import keep_freed_memory
 
 __all__ = ["Precision", "Prepared", "prepare", "resolve_precision"]
 
@@ -149,8 +148,6 @@ def prepare(
             undo.enter_context(torch.cuda.device(wanted))
         accelerator = _accelerator(wanted, precision)
         chosen = resolve_precision(precision, accelerator.device)
-        if accelerator.device.type == "cpu":
-            undo.enter_context(keep_freed_memory())
         if accelerator.device.type == "cuda":
             # Its generators exist from now on, for own_randomness to keep.
             torch.cuda.init()
