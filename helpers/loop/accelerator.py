@@ -7,10 +7,12 @@ from a clean state and leaves the model, and the memory, as it found them.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -119,7 +121,24 @@ def _accelerator(wanted: torch.device | None, precision: str) -> Accelerator:
             "together: pass device='cpu', or start a single process."
         )
     kind = _ACCELERATE[resolve_precision(precision, chosen)]
-    return Accelerator(cpu=on_cpu, mixed_precision=kind)
+    made = Accelerator(cpu=on_cpu, mixed_precision=kind)
+    if made.num_processes > 1:
+        _close_at_exit()
+    return made
+
+
+@cache
+def _close_at_exit() -> None:
+    """Leave the other processes in order when this one ends.
+
+    Threads of the connection that are still open then would abort it, now and then.
+    """
+    atexit.register(_close)
+
+
+def _close() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
