@@ -11,9 +11,10 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import psutil
+
+from helpers.tools.refresh import processor
 
 __all__ = ["duration", "interleave", "machine", "markdown", "ratios", "table"]
 
@@ -24,7 +25,7 @@ def machine() -> str:
 
     memory = psutil.virtual_memory().total / 2**30
     parts = [
-        f"{_cpu_name()}, {os.cpu_count()} cores",
+        f"{processor()}, {os.cpu_count()} cores",
         f"{memory:.0f} GiB",
         _system(),
         f"Python {platform.python_version()}",
@@ -33,15 +34,6 @@ def machine() -> str:
     if torch.cuda.is_available():
         parts.append(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     return " · ".join(parts)
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _system() -> str:

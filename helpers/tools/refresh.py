@@ -38,7 +38,7 @@ from helpers.tools.notebooks import (
 from helpers.tools.ranges import KEY, Assertion, Played
 from helpers.tools.variants import SAVING, VARIANTS, Variant
 
-__all__ = ["play", "refresh", "saved_by"]
+__all__ = ["machine", "play", "processor", "refresh", "saved_by"]
 
 # A variant without fast instructions takes several times as long.
 _PATIENCE = 4
@@ -53,16 +53,19 @@ class Execution:
     played: Played
 
 
-def machine() -> str:
-    """This machine's processor, as far as the system tells: "x86_64 AMD EPYC"."""
-    name = platform.processor()
+def processor() -> str:
+    """The processor's name, as far as the system tells: "AMD EPYC"."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text("utf-8").splitlines():
             if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    return " ".join(dict.fromkeys([platform.machine(), *name.split()]))
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine() -> str:
+    """This machine in the notebooks and the log: "x86_64 AMD EPYC"."""
+    return " ".join(dict.fromkeys([platform.machine(), *processor().split()]))
 
 
 def play(path: Path, variant: Variant) -> Execution:
