@@ -1,9 +1,8 @@
 """Scenes with known boxes and masks: drawings pasted on photos. Taught in notebook 13.
 
-Synthetic, and so that a detector can be trained and judged without anybody drawing a
-box. A split uses its own drawings AND its own photos: what a test scene shows was never
-seen in training. Scene number i depends on (split, seed, i) only, and is made with
-integer arithmetic, so every machine composes the same pixels.
+Each split has its own drawings AND its own photos, so nothing in a test scene was seen
+in training. Scene i follows from (split, seed, i) in integer arithmetic: every machine
+composes the same pixels.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from helpers.loop.arguments import check_counts
 __all__ = ["CATEGORIES", "Scene", "Scenes", "cut_out"]
 
 CATEGORIES = ["activities", "animals", "food", "objects", "smileys", "travel"]
-_PHOTOS = {"train": (0, 1, 2), "valid": (3,), "test": (4,)}  # of five in a row
-_SIDES = (36, 112)  # pixels: the longer side of a drawing in a scene of 192
-_VISIBLE = 7  # tenths of a drawing that later ones may not cover
-_WHITE = 250  # and brighter is background, where it is not enclosed
+_PHOTOS = {"train": (0, 1, 2), "valid": (3,), "test": (4,)}  # of every five
+_SIDES = (40, 112)  # pixels: the longer side of a drawing in a scene of 192
+_VISIBLE = 7  # tenths of a drawing that later ones leave visible
+_WHITE = 250  # and brighter is background, unless a drawing encloses it
 
 
 @dataclass(frozen=True)
@@ -51,57 +50,49 @@ class Scene:
 
 
 class Scenes(Dataset[Scene]):
-    """``count`` scenes of one to four drawings each.
+    """Scenes of one to four drawings each, composed when they are asked for.
 
     Args:
         split: "train", "valid" or "test", as in `helpers.datasets.openmoji`.
-        count: how many.
+        count: how many scenes.
         seed: another seed, other scenes.
         size: pixels a side; drawings grow with it.
         vary: mirror photos and drawings, and change brightness and tint a little.
+
+    Raises MissingAsset or, for an unknown split, ValueError.
     """
 
     def __init__(
-        self,
-        split: str,
-        count: int,
-        *,
-        seed: int = 0,
-        size: int = 192,
-        vary: bool = False,
+        self, split: str, count: int, seed: int = 0, size: int = 192, vary: bool = False
     ) -> None:
         check_counts(count=count, size=size)
-        self.split, self.seed, self.size, self.vary = split, seed, size, vary
-        self._count = count
-        _material(split)  # a wrong split or a missing asset is told now
+        _material(split)
+        self.split, self.count, self.seed = split, count, seed
+        self.size, self.vary = size, vary
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __getitem__(self, index: int) -> Scene:
-        if not 0 <= index < self._count:
-            raise IndexError(f"scene {index} of {self._count}")
+        if not 0 <= index < self.count:
+            raise IndexError(f"scene {index} of {self.count}")
         backgrounds, drawings = _material(self.split)
         draw = random.Random(f"{self.split} {self.seed} {index}")
-        scene = _crop(draw.choice(backgrounds), self.size, draw)
-        if self.vary:
-            scene = _varied(scene, draw)
+        vary = _varied if self.vary else lambda image, draw: image
+        scene = vary(_crop(draw.choice(backgrounds), self.size, draw), draw)
         masks: list[np.ndarray] = []
         areas: list[int] = []
         labels: list[int] = []
         for _ in range(draw.randint(1, 4)):
             cut, label = draw.choice(drawings)
-            if self.vary:
-                cut = _varied(cut, draw)
             longer = draw.randint(*_SIDES) * self.size // 192
             width, height = (max(1, s * longer // max(cut.size)) for s in cut.size)
-            cut = cut.resize((width, height), Image.Resampling.BILINEAR)
-            solid = np.asarray(cut)[..., 3] >= 128
+            cut = vary(cut, draw).resize((width, height), Image.Resampling.BILINEAR)
             for _ in range(20):  # places, until enough of the others stays visible
                 x = draw.randint(0, self.size - width)
                 y = draw.randint(0, self.size - height)
                 mask = np.zeros((self.size, self.size), dtype=bool)
-                mask[y : y + height, x : x + width] = solid
+                mask[y : y + height, x : x + width] = np.asarray(cut)[..., 3] >= 128
                 rest = [earlier & ~mask for earlier in masks]
                 seen = zip(rest, areas, strict=True)
                 if all(10 * part.sum() >= _VISIBLE * area for part, area in seen):
@@ -116,8 +107,7 @@ class Scenes(Dataset[Scene]):
 
 
 def cut_out(drawing: Image.Image) -> Image.Image:
-    """A drawing on white as RGBA, cropped: what white surrounds is clear, white inside
-    an outline is not."""
+    """A drawing on white as RGBA, cropped: white stays where an outline encloses it."""
     pixels = np.asarray(drawing.convert("RGB"))
     solid = binary_fill_holes(pixels.min(axis=2) < _WHITE)
     cut = Image.fromarray(np.dstack([pixels, np.uint8(255) * solid]))
@@ -141,8 +131,7 @@ def _crop(photo: Image.Image, size: int, draw: random.Random) -> Image.Image:
 def _varied(image: Image.Image, draw: random.Random) -> Image.Image:
     if draw.randint(0, 1):
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    # A gain for each colour, the same for none: brightness and tint in one table.
-    light = draw.randint(70, 115)
+    light = draw.randint(70, 115)  # hundredths, and each colour a little its own way
     gains = [light + draw.randint(-15, 15) for _ in range(3)]
     table = [min(255, value * gain // 100) for gain in gains for value in range(256)]
     return image.point(table + list(range(256)) * (len(image.getbands()) - 3))
