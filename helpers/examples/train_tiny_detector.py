@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision.models import MobileNetV2, mobilenet_v2
 from torchvision.ops import box_iou, generalized_box_iou_loss, nms, roi_align
 from torchvision.transforms.functional import normalize
@@ -38,7 +39,8 @@ from helpers.scenes import CATEGORIES, Scene, Scenes
 
 __all__ = ["Detector", "FeatureMaps", "average_precision", "backbone", "bootstrap"]
 __all__ += ["compute_maps", "cut_outs", "describe", "detect", "feature_maps", "load"]
-__all__ += ["main", "matches", "outputs", "step", "vote"]
+__all__ += ["look_again"]
+__all__ += ["main", "matches", "outputs", "rename", "step"]
 
 TARGET = Path(__file__).parents[2] / "data" / "tiny-detector"
 RUNS = Path("runs/tiny-detector")
@@ -50,10 +52,11 @@ BATCH = 32
 MAX_LR = 2e-3
 BLOCKS = (3, 6, 13, 18)  # of MobileNetV2: the last of strides 4, 8, 16 and 32
 CHANNELS = (24, 32, 96, 1280)
+WIDTH = 96 + 96 + 1280  # of a cut-out's vector
 STRIDE = 8  # pixels a cell of the heat map
-NAME_EPOCHS = 20
+NAMED = 2000  # scenes whose drawings teach the names
+STRENGTHS = (1e-4, 3e-4, 1e-3)
 MOST = 4  # drawings in a scene
-METRICS = ("mAP50", "any object", "foreground IoU")
 CROP = 96  # pixels a side of a cut-out, as the drawings are
 
 # Backbone ------------------------------------------------------------------------
@@ -350,7 +353,7 @@ def cut_outs(image: Tensor, shown: Tensor, boxes: Tensor) -> Tensor:
 
 def describe(network: MobileNetV2, pictures: Tensor) -> Tensor:
     """A vector (m, 1472) for each cut-out, from the backbone's two last maps."""
-    vectors = [torch.empty(0, 2 * CHANNELS[2] + CHANNELS[3])]
+    vectors = [torch.empty(0, WIDTH)]
     with torch.inference_mode():
         for part in pictures.split(64):
             middle, last = feature_maps(network, part)[2:]
@@ -359,30 +362,31 @@ def describe(network: MobileNetV2, pictures: Tensor) -> Tensor:
     return torch.cat(vectors).clone()
 
 
-def vote(
+def look_again(
     network: MobileNetV2,
-    names: nn.Module,
     scenes: Scenes,
     masks: Tensor,
     found: Sequence[dict[str, Tensor]],
-    weight: float = 1.0,
-) -> list[dict[str, Tensor]]:
-    """The detections, with a second opinion on their categories.
-
-    Each box is cut out by the predicted mask, laid on white and described by the
-    backbone; ``names`` turns that into logits, which are added to the head's.
-    """
+) -> list[Tensor]:
+    """Vectors (m, 1472) of each scene's boxes, cut out by the predicted mask."""
+    shown = foreground(masks, scenes.size)
     pictures = [
-        cut_outs(scenes[i].image, shown, boxes["boxes"])
-        for i, (shown, boxes) in enumerate(zip(foreground(masks), found, strict=True))
+        cut_outs(scenes[i].image, shown[i], boxes["boxes"])
+        for i, boxes in enumerate(found)
     ]
     vectors = describe(network, torch.cat(pictures))
+    return list(vectors.split([len(part) for part in pictures]))
+
+
+def rename(
+    found: Sequence[dict[str, Tensor]], vectors: Sequence[Tensor], names: nn.Module
+) -> list[dict[str, Tensor]]:
+    """The detections, with categories from a second look instead of the head's."""
     with torch.inference_mode():
-        opinions = names.eval()(vectors).split([len(p) for p in pictures])
-    return [
-        {**f, "categories": f["categories"] + weight * opinion}
-        for f, opinion in zip(found, opinions, strict=True)
-    ]
+        return [
+            {**f, "categories": names(x).clone()}
+            for f, x in zip(found, vectors, strict=True)
+        ]
 
 
 # Judging -------------------------------------------------------------------------
@@ -480,77 +484,60 @@ def _found_of(
 # The program ---------------------------------------------------------------------
 
 
-def train_names(network: MobileNetV2, scenes: Scenes) -> nn.Sequential:
-    """The matrix that names cut-outs, trained on the true boxes, shaken a little."""
+def true_cut_outs(network: MobileNetV2, scenes: Scenes) -> tuple[Tensor, Tensor]:
+    """Vectors (m, 1472) and labels (m,) of the true boxes, shaken a little."""
     shake = torch.Generator().manual_seed(SEED)
     pictures, labels = [], []
-    for i in range(len(scenes)):
-        scene = scenes[i]
+    for scene in every(scenes):
         sides = (scene.boxes[:, 2:] - scene.boxes[:, :2]).repeat(1, 2)
         moved = 0.06 * sides * torch.randn(scene.boxes.shape, generator=shake)
         mask = scene.masks.any(dim=0)
         pictures.append(cut_outs(scene.image, mask, scene.boxes + moved))
         labels.append(scene.labels)
-    x, y = describe(network, torch.cat(pictures)), torch.cat(labels)
-    torch.manual_seed(SEED)
-    names = new_names()
-    learning = names.parameters()
-    helpers.fit(
-        names,
-        DataLoader(TensorDataset(x, y), 256),
-        epochs=NAME_EPOCHS,
-        optimizer=torch.optim.AdamW(learning, MAX_LR, weight_decay=1.0, fused=True),
-        scheduler=one_cycle,
-        seed=SEED,
-    )
+    return describe(network, torch.cat(pictures)), torch.cat(labels)
+
+
+def fit_names(x: Tensor, y: Tensor, strength: float) -> nn.Linear:
+    """Logistic regression on standardised vectors, as one matrix for raw ones.
+
+    strength is scikit-learn's C: the larger, the less the weights are held back.
+    """
+    mean, deviation = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+    solver = LogisticRegression(C=strength, max_iter=300)
+    solver.fit(((x - mean) / deviation).double().numpy(), y.numpy())
+    weight = torch.from_numpy(solver.coef_) / deviation
+    names = nn.Linear(x.shape[1], len(CATEGORIES))
+    with torch.no_grad():
+        names.weight.copy_(weight)
+        names.bias.copy_(torch.from_numpy(solver.intercept_) - weight @ mean.double())
     return names
 
 
-def new_names() -> nn.Sequential:
-    """A cut-out's vector in, logits of the six categories out."""
-    width = 2 * CHANNELS[2] + CHANNELS[3]
-    return nn.Sequential(
-        nn.BatchNorm1d(width, affine=False),
-        nn.Dropout(0.5),
-        nn.Linear(width, len(CATEGORIES)),
-    )
-
-
-def load(kind: str = "pretrained", folder: Path = TARGET) -> tuple[Detector, nn.Module]:
+def load(kind: str = "pretrained", folder: Path = TARGET) -> tuple[Detector, nn.Linear]:
     """The trained head and the matrix that names cut-outs, ready to predict."""
     weights = load_file(folder / f"{kind}.safetensors")
-    parts: tuple[Detector, nn.Module] = Detector(), new_names()
-    for part, prefix in zip(parts, ("head.", "names."), strict=True):
-        mine = {
-            k.removeprefix(prefix): v
-            for k, v in weights.items()
-            if k.startswith(prefix)
-        }
-        part.load_state_dict(mine)
+    head, names = Detector(), nn.Linear(WIDTH, len(CATEGORIES))
+    for part, prefix in ((head, "head."), (names, "names.")):
+        mine = [key for key in weights if key.startswith(prefix)]
+        part.load_state_dict({k.removeprefix(prefix): weights[k] for k in mine})
         part.eval()
-    return parts
+    return head, names
 
 
 def save(kind: str, head: nn.Module, names: nn.Module, folder: Path) -> None:
-    """Keep both as float16; counts of batches stay whole numbers."""
-    state = {f"head.{k}": v for k, v in head.state_dict().items()}
-    state |= {f"names.{k}": v for k, v in names.state_dict().items()}
-    halves = {
-        k: (v.half() if v.is_floating_point() else v).contiguous()
-        for k, v in state.items()
+    """Keep both as float16; what counts batches stays whole."""
+    parts = {"head": head, "names": names}
+    state = {
+        f"{name}.{key}": (v.half() if v.is_floating_point() else v).contiguous()
+        for name, part in parts.items()
+        for key, v in part.state_dict().items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{kind}.safetensors") as temporary:
-        save_file(halves, temporary)
+        save_file(state, temporary)
 
 
-def train(kind: str, scenes: dict[str, Scenes], runs: Path, epochs: int) -> Any:
-    """Train head and names on one backbone; returns both and the log."""
-    network = backbone(kind)
-    data = {
-        split: compute_maps(network, scenes[split], runs / kind / split)
-        for split in ("train", "valid")
-    }
+def train_head(data: dict[str, FeatureMaps], folder: Path, epochs: int) -> Any:
+    """A head on these maps, and the log of its training."""
     torch.manual_seed(SEED)
     head = Detector()
     history = helpers.fit(
@@ -564,12 +551,36 @@ def train(kind: str, scenes: dict[str, Scenes], runs: Path, epochs: int) -> Any:
         precision="bf16",
         channels_last=True,
         clip=10.0,
-        folder=runs / kind / "head",
+        folder=folder,
         seed=SEED,
     )
     if history.outcome == "interrupted":
         sys.exit("Interrupted. The same command continues from here.")
-    return network, head, train_names(network, scenes["train"]), history.table()
+    return head, history.table()
+
+
+def choose_names(
+    network: MobileNetV2,
+    head: Detector,
+    train: Scenes,
+    valid: Scenes,
+    data: FeatureMaps,
+) -> nn.Linear:
+    """The matrix whose strength gives the best mAP50 on the validation scenes."""
+    x, y = true_cut_outs(network, train)
+    result = outputs(head, data)
+    found = detect(result)
+    vectors = look_again(network, valid, result[3], found)
+    best, chosen = -1.0, None
+    for strength in STRENGTHS:
+        names = fit_names(x, y, strength)
+        again = rename(found, vectors, names)
+        score = bootstrap(again, every(valid), result[3], draws=0)["mAP50"][0]
+        print(f"strength {strength}: mAP50 {score:.3f} on the validation scenes")
+        if score > best:
+            best, chosen = score, names
+    assert chosen is not None
+    return chosen
 
 
 def main(
@@ -584,37 +595,56 @@ def main(
         split: Scenes(split, count, seed=SEED, size=SIZE, vary=split == "train")
         for split, count in counts.items()
     }
+    few = Scenes("train", min(NAMED, counts["train"]), seed=SEED, size=SIZE, vary=True)
     figures, logs = [], []
     for kind in ("pretrained", "random"):
-        network, head, names, log = train(kind, scenes, runs, epochs)
-        log.insert(0, "backbone", kind)
-        logs.append(log)
+        network = backbone(kind)
+        data = {
+            split: compute_maps(network, some, runs / kind / split)
+            for split, some in scenes.items()
+        }
+        head, log = train_head(data, runs / kind / "head", epochs)
+        names = choose_names(network, head, few, scenes["valid"], data["valid"])
         save(kind, head, names, target)
         for split in ("valid", "test"):
-            data = compute_maps(network, scenes[split], runs / kind / split)
-            for precision, (h, n) in [
-                ("float32", (head, names)),
-                ("float16", load(kind, target)),
-            ]:
-                result = outputs(h, data)
-                plain = detect(result)
-                voted = vote(network, n, scenes[split], result[3], plain)
-                for stage, found in [("head", plain), ("head and vote", voted)]:
-                    table = bootstrap(found, every(scenes[split]), result[3])
-                    row: dict[str, Any] = {
-                        "backbone": kind,
-                        "split": split,
-                        "weights": precision,
-                        "stage": stage,
-                    }
-                    for column in METRICS:
-                        row[column] = table[column][0]
-                        low, high = table[column][1:].quantile([0.025, 0.975])
-                        row[f"{column} 95 %"] = f"{low:.3f} to {high:.3f}"
-                    figures.append(row)
+            figures += [
+                {"backbone": kind, "split": split, "weights": weights, **row}
+                for weights, parts in [
+                    ("float32", (head, names)),
+                    ("float16", load(kind, target)),
+                ]
+                for row in judge(network, *parts, scenes[split], data[split])
+            ]
+        log.insert(0, "epoch", log.index)
+        log.insert(0, "seed", SEED)
+        log.insert(0, "backbone", kind)
+        logs.append(log)
     for name, rows in [("figures", pd.DataFrame(figures)), ("log", pd.concat(logs))]:
         rows.to_csv(target / f"{name}.csv", index=False, float_format="%.4g")
         print(rows.round(3).to_string(index=False))
+
+
+def judge(
+    network: MobileNetV2,
+    head: Detector,
+    names: nn.Linear,
+    scenes: Scenes,
+    data: FeatureMaps,
+) -> list[dict[str, Any]]:
+    """Figures with their 95 % intervals: the head alone, and with the second look."""
+    result = outputs(head, data)
+    plain = detect(result)
+    vectors = look_again(network, scenes, result[3], plain)
+    rows = []
+    stages = {"head alone": plain, "second look": rename(plain, vectors, names)}
+    for stage, found in stages.items():
+        table = bootstrap(found, every(scenes), result[3])
+        row: dict[str, Any] = {"categories from": stage}
+        for column in table:
+            low, high = table[column][1:].quantile([0.025, 0.975])
+            row[str(column)] = f"{table[column][0]:.3f} [{low:.3f}, {high:.3f}]"
+        rows.append(row)
+    return rows
 
 
 if __name__ == "__main__":
