@@ -39,7 +39,7 @@ from helpers.scenes import CATEGORIES, Scene, Scenes
 
 __all__ = ["Detector", "FeatureMaps", "average_precision", "backbone", "bootstrap"]
 __all__ += ["compute_maps", "cut_outs", "describe", "detect", "feature_maps", "load"]
-__all__ += ["look_again"]
+__all__ += ["every", "foreground", "heat_targets", "look_again", "to_boxes"]
 __all__ += ["main", "matches", "outputs", "rename", "step"]
 
 TARGET = Path(__file__).parents[2] / "data" / "tiny-detector"
@@ -128,23 +128,29 @@ class FeatureMaps(Dataset[tuple[Tensor, ...]]):
         return *maps, self.boxes[i], self.labels[i], self.foreground[i]
 
 
-def compute_maps(network: MobileNetV2, scenes: Scenes, folder: Path) -> FeatureMaps:
-    """Run the backbone once over the scenes, if the maps are not in the folder yet.
+def compute_maps(
+    network: MobileNetV2, scenes: Scenes, folder: Path | None = None
+) -> FeatureMaps:
+    """Run the backbone once over the scenes, unless the maps are in the folder.
 
-    A scene of 192 pixels takes 266 KB as float16.
+    A scene of 192 pixels takes 266 KB as float16. Without a folder they stay in memory.
     """
     n, half = len(scenes), scenes.size // 2
     boxes, labels = torch.full((n, MOST, 4), -1.0), torch.full((n, MOST), -1)
     share = torch.zeros(n, half, half, dtype=torch.uint8)
-    paths = [folder / f"stride-{4 << i}.npy" for i in range(len(BLOCKS))]
-    missing = not all(path.exists() for path in paths)
-    folder.mkdir(parents=True, exist_ok=True)
+    sides = [scenes.size // (4 << i) for i in range(len(BLOCKS))]
+    shapes = [(n, c, side, side) for c, side in zip(CHANNELS, sides, strict=True)]
+    paths = (
+        [folder / f"stride-{4 << i}.npy" for i in range(len(sides))] if folder else []
+    )
+    missing = not paths or not all(path.exists() for path in paths)
     with ExitStack() as stack:
-        files = []
-        for i, (path, width) in enumerate(zip(paths, CHANNELS, strict=True)):
-            if missing:
+        files: list[Any] = []
+        if missing and folder is None:
+            files = [np.empty(shape, "<f2") for shape in shapes]
+        elif missing:
+            for path, shape in zip(paths, shapes, strict=True):
                 temporary = stack.enter_context(replacing(path))
-                shape = (n, width, scenes.size // (4 << i), scenes.size // (4 << i))
                 files.append(np.lib.format.open_memmap(temporary, "w+", "<f2", shape))
         for start in range(0, n, 16):
             some = range(start, min(start + 16, n))
@@ -160,6 +166,8 @@ def compute_maps(network: MobileNetV2, scenes: Scenes, folder: Path) -> FeatureM
                     maps = feature_maps(network, images)
                 for i, m in enumerate(maps):
                     files[i][start : start + len(part)] = m.numpy()
+        if folder is None:
+            return FeatureMaps(files, boxes, labels, share)
         while files:  # closed before they are renamed, as Windows asks
             files.pop().flush()
     kept = [np.load(path, mmap_mode="r") for path in paths]
@@ -233,8 +241,8 @@ def _middles(cells: int) -> Tensor:
     return torch.stack([x, y], dim=2)
 
 
-def _targets(boxes: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Heat (n, 4, g, g) of each drawing: 1 at its middle, a Gaussian around it."""
+def heat_targets(boxes: Tensor, cells: int) -> Tensor:
+    """Heat (n, 4, g, g) of each box (n, 4, 4): 1 at its middle, a Gaussian around."""
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     width = ((boxes[..., 2:] - boxes[..., :2]) / 8).clamp(min=4)
     away = (_middles(cells) - middle[:, :, None, None]) / width[:, :, None, None]
@@ -242,7 +250,7 @@ def _targets(boxes: Tensor, cells: int) -> tuple[Tensor, Tensor]:
     column, row = (middle / STRIDE).long().clamp(0, cells - 1).unbind(dim=2)
     at = F.one_hot(row * cells + column, cells * cells).view_as(heat)
     there = boxes[..., 2] > 0
-    return torch.where(at > 0, 1.0, heat) * there[:, :, None, None], there
+    return torch.where(at > 0, 1.0, heat) * there[:, :, None, None]
 
 
 def to_boxes(distances: Tensor) -> Tensor:
@@ -261,8 +269,9 @@ def step(model: nn.Module, batch: Sequence[Tensor]) -> tuple[Tensor, Any]:
     *maps, boxes, labels, foreground = batch
     result = model(*maps)
     heat, distances, categories, mask = (x.float() for x in result)
-    each, _ = _targets(boxes, heat.shape[2])
-    wanted, owner = each.max(dim=1)  # (n, g, g): the heat, and whose it is
+    wanted, owner = heat_targets(boxes, heat.shape[2]).max(
+        dim=1
+    )  # (n, g, g): the heat, and whose it is
     p = heat[:, 0].sigmoid().clamp(1e-4, 1 - 1e-4)
     hit = (1 - p) ** 2 * p.log()
     empty = (1 - wanted) ** 4 * p**2 * (1 - p).log()
@@ -305,7 +314,7 @@ def outputs(model: nn.Module, data: FeatureMaps) -> list[Tensor]:
 
 
 def detect(
-    result: Sequence[Tensor], size: int = SIZE, most: int = 16
+    result: Sequence[Tensor], size: int = SIZE, most: int = 8
 ) -> list[dict[str, Tensor]]:
     """Boxes (m, 4), scores (m,) and categories (m, 6) of each scene, best first.
 
