@@ -146,6 +146,7 @@ def fill(cache: Path) -> None:
         for revision in REVISIONS:
             (place / "refs" / revision).write_text(COMMIT)
     _resnet50(cache / "torch" / "hub" / "checkpoints")
+    _faster_rcnn(cache / "torch" / "hub" / "checkpoints")
 
 
 def _resnet50(folder: Path) -> None:
@@ -154,6 +155,17 @@ def _resnet50(folder: Path) -> None:
     state = resnet50().state_dict()
     for weights in ResNet50_Weights:
         torch.save(state, folder / weights.url.rsplit("/", 1)[1])
+
+
+def _faster_rcnn(folder: Path) -> None:
+    from torchvision.models.detection import (
+        FasterRCNN_ResNet50_FPN_Weights,
+        fasterrcnn_resnet50_fpn,
+    )
+
+    weights = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    model = fasterrcnn_resnet50_fpn(weights_backbone=None, num_classes=91)
+    torch.save(model.state_dict(), folder / weights.url.rsplit("/", 1)[1])
 
 
 def shrink() -> None:

@@ -431,7 +431,7 @@ def average_precision(
     right = np.cumsum(each * hits[order])
     precision = right / np.maximum(np.cumsum(each), 1e-12)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    first = np.searchsorted(right / max(truths, 1), np.linspace(0, 1, 101) - 1e-12)
+    first = np.searchsorted(right / max(truths, 1), np.linspace(0, 1, 101))
     return float(np.append(precision, 0.0)[first].mean())
 
 
@@ -440,6 +440,7 @@ def bootstrap(
     scenes: Sequence[Scene],
     masks: Tensor,
     draws: int = 1000,
+    size: int = SIZE,
 ) -> pd.DataFrame:
     """Figures of the detections on the scenes: one column each, one row a draw.
 
@@ -458,7 +459,7 @@ def bootstrap(
         kind: [average_precision(scores, hits, w @ truths, w[scene]) for w in counts]
         for kind, (scores, hits, scene, truths) in columns.items()
     }
-    shown = foreground(masks)
+    shown = foreground(masks, size)
     truth = torch.stack([scene.masks.any(dim=0) for scene in scenes])
     both = (shown & truth).sum(dim=(1, 2)).numpy()
     either = (shown | truth).sum(dim=(1, 2)).numpy()
