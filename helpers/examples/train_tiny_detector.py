@@ -56,6 +56,7 @@ WIDTH = 96 + 96 + 1280  # of a cut-out's vector
 STRIDE = 8  # pixels a cell of the heat map
 NAMED = 2000  # scenes whose drawings teach the names
 STRENGTHS = (1e-4, 3e-4, 1e-3)
+FIRST_LOOK = 0.5  # weight of the head's opinion on a category beside the second look
 MOST = 4  # drawings in a scene
 CROP = 96  # pixels a side of a cut-out, as the drawings are
 
@@ -355,9 +356,15 @@ def cut_outs(image: Tensor, shown: Tensor, boxes: Tensor) -> Tensor:
     white = torch.where(shown, image.float(), 255.0)
     wide = F.pad(white, (margin,) * 4, value=255.0)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2 + margin
-    half = 0.56 * (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    half = 0.56 * sides.amax(dim=1, keepdim=True)
     squares = torch.cat([middle - half, middle + half], dim=1)
-    return roi_align(wide[None], [squares], CROP, sampling_ratio=2, aligned=True).byte()
+    cut = roi_align(wide[None], [squares], CROP, sampling_ratio=2, aligned=True)
+    # Neighbours in the square, but beside the box, become white as well.
+    away = ((torch.arange(CROP) + 0.5) * 2 / CROP - 1).abs()
+    near = away * half[..., None] <= 0.53 * sides[..., None]  # (m, 2, 96): x, y
+    inside = near[:, 0, None, :] & near[:, 1, :, None]
+    return torch.where(inside[:, None], cut, 255.0).byte()
 
 
 def describe(network: MobileNetV2, pictures: Tensor) -> Tensor:
@@ -390,10 +397,10 @@ def look_again(
 def rename(
     found: Sequence[dict[str, Tensor]], vectors: Sequence[Tensor], names: nn.Module
 ) -> list[dict[str, Tensor]]:
-    """The detections, with categories from a second look instead of the head's."""
+    """The detections, with the second look's logits added to the head's halved ones."""
     with torch.inference_mode():
         return [
-            {**f, "categories": names(x).clone()}
+            {**f, "categories": names(x) + FIRST_LOOK * f["categories"]}
             for f, x in zip(found, vectors, strict=True)
         ]
 
