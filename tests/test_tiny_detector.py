@@ -82,7 +82,7 @@ def test_the_folder_is_small_and_the_log_complete() -> None:
     assert set(log["seed"]) == {recipe.SEED}
     for _, part in log.groupby("backbone"):
         assert part["epoch"].tolist() == list(range(1, recipe.EPOCHS + 1))
-        assert part["valid_loss"].iloc[-1] < part["valid_loss"].iloc[0] - 0.5
+        assert part["train_loss"].iloc[-1] < part["train_loss"].iloc[0] - 2
 
 
 def test_the_committed_head_finds_a_drawing() -> None:
@@ -114,7 +114,11 @@ def test_average_precision_is_the_library_s() -> None:
         logits = 3 * torch.randn(2 * k, 6, generator=generator)
         found.append({"boxes": shaken, "scores": scores, "categories": logits})
     ours = recipe.bootstrap(found, scenes, torch.zeros(40, 4, 4), draws=2, size=8)
-    library = MeanAveragePrecision(iou_thresholds=[0.5], backend="faster_coco_eval")
+    library = MeanAveragePrecision(
+        iou_thresholds=[0.5],
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),  # its own are single precision
+        backend="faster_coco_eval",
+    )
     for f, scene in zip(found, scenes, strict=True):
         scores = f["scores"][:, None] * f["categories"].softmax(dim=1)
         guess = {
