@@ -109,7 +109,7 @@ def test_average_precision_is_the_library_s() -> None:
         boxes = torch.cat([corner, corner + 50], dim=1)
         labels = torch.randint(0, 6, (k,), generator=generator)
         scenes.append(Scene(torch.empty(0), boxes, labels, torch.ones(k, 8, 8) > 0))
-        shaken = boxes.repeat(2, 1) + 15 * torch.randn(2 * k, 4, generator=generator)
+        shaken = boxes.repeat(2, 1) + 7 * torch.randn(2 * k, 4, generator=generator)
         scores = torch.rand(2 * k, generator=generator).sort(descending=True)[0]
         logits = 3 * torch.randn(2 * k, 6, generator=generator)
         found.append({"boxes": shaken, "scores": scores, "categories": logits})
