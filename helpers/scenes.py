@@ -1,8 +1,7 @@
 """Scenes with known boxes and masks: drawings pasted on photos. Taught in notebook 13.
 
-Each split has its own drawings AND its own photos, so nothing in a test scene was seen
-in training. Scene i follows from (split, seed, i) in integer arithmetic: every machine
-composes the same pixels.
+Each split has its own drawings AND photos: nothing in a test scene was seen in training.
+Scene i follows from (split, seed, i) in integers: every machine composes the same one.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ CATEGORIES = ["activities", "animals", "food", "objects", "smileys", "travel"]
 _PHOTOS = {"train": (0, 1, 2), "valid": (3,), "test": (4,)}  # of every five
 _SIDES = (40, 112)  # pixels: the longer side of a drawing in a scene of 192
 _VISIBLE = 7  # tenths of a drawing that later ones leave visible
-_WHITE = 250  # and brighter is background, unless a drawing encloses it
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,6 @@ class Scenes(Dataset[Scene]):
         seed: another seed, other scenes.
         size: pixels a side; drawings grow with it.
         vary: mirror photos and drawings, and change brightness and tint a little.
-
-    Raises MissingAsset or, for an unknown split, ValueError.
     """
 
     def __init__(
@@ -80,36 +76,33 @@ class Scenes(Dataset[Scene]):
         draw = random.Random(f"{self.split} {self.seed} {index}")
         vary = _varied if self.vary else lambda image, draw: image
         scene = vary(_crop(draw.choice(backgrounds), self.size, draw), draw)
-        masks: list[np.ndarray] = []
-        areas: list[int] = []
-        labels: list[int] = []
+        masks, areas, labels = list[np.ndarray](), list[int](), list[int]()
         for _ in range(draw.randint(1, 4)):
             cut, label = draw.choice(drawings)
             longer = draw.randint(*_SIDES) * self.size // 192
             width, height = (max(1, s * longer // max(cut.size)) for s in cut.size)
             cut = vary(cut, draw).resize((width, height), Image.Resampling.BILINEAR)
             for _ in range(20):  # places, until enough of the others stays visible
-                x = draw.randint(0, self.size - width)
-                y = draw.randint(0, self.size - height)
+                x, y = (draw.randint(0, self.size - s) for s in (width, height))
                 mask = np.zeros((self.size, self.size), dtype=bool)
                 mask[y : y + height, x : x + width] = np.asarray(cut)[..., 3] >= 128
                 rest = [earlier & ~mask for earlier in masks]
-                seen = zip(rest, areas, strict=True)
-                if all(10 * part.sum() >= _VISIBLE * area for part, area in seen):
+                left = zip(rest, areas, strict=True)
+                if all(10 * part.sum() >= _VISIBLE * area for part, area in left):
                     scene.paste(cut, (x, y), cut)
                     masks = [*rest, mask]
                     areas.append(int(mask.sum()))
                     labels.append(label)
                     break
         stack = torch.from_numpy(np.stack(masks))
-        boxes = masks_to_boxes(stack) + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        boxes = masks_to_boxes(stack) + torch.tensor([0, 0, 1, 1])
         return Scene(pil_to_tensor(scene), boxes, torch.tensor(labels), stack)
 
 
 def cut_out(drawing: Image.Image) -> Image.Image:
     """A drawing on white as RGBA, cropped: white stays where an outline encloses it."""
     pixels = np.asarray(drawing.convert("RGB"))
-    solid = binary_fill_holes(pixels.min(axis=2) < _WHITE)
+    solid = binary_fill_holes(pixels.min(axis=2) < 250)
     cut = Image.fromarray(np.dstack([pixels, np.uint8(255) * solid]))
     return cut.crop(Image.fromarray(solid).getbbox())
 
