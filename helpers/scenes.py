@@ -1,6 +1,6 @@
 """Scenes with known boxes and masks: drawings pasted on photos. Taught in notebook 13.
 
-Each split has its own drawings AND photos: nothing in a test scene was seen in training.
+Each split has its own drawings AND photos: training saw nothing of a test scene.
 Scene i follows from (split, seed, i) in integers: every machine composes the same one.
 """
 
