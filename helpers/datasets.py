@@ -132,6 +132,21 @@ def openmoji_names(split: str | None = None) -> pd.DataFrame:
     return table[table["split"] == split].reset_index(drop=True)
 
 
+def openmoji_signs(split: str | None = None) -> pd.DataFrame:
+    """All 1,849 signs: file, split, category (nine), emoji, en, zh, keywords, path.
+
+    Pictures of 224 x 224 lie at ``path``. `openmoji`'s drawings keep their split; flags
+    and people with a sibling of another gender are all in "train". See notebook 18.
+    """
+    folder = require("openmoji")
+    table = pd.read_csv(folder / "signs.csv", dtype=str, keep_default_na=False)
+    table["path"] = [str(folder / file) for file in table["file"]]
+    if split is None:
+        return table
+    _check_split(split)
+    return table[table["split"] == split].reset_index(drop=True)
+
+
 def newsgroups(split: str, limit: int | None = None) -> Texts:
     """Posts to 20 newsgroups: 10,106, 1,120 and 7,489; the test posts are later ones.
 
