@@ -242,6 +242,18 @@ def course_passages(least: int = 40) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["notebook", "cell", "text"])
 
 
+def course_questions(split: str) -> pd.DataFrame:
+    """Questions about the course and where it answers them: 15 "valid", 82 "test".
+
+    Columns: question; notebook; cells, a list of one to three ids of `course_passages`,
+    each of which answers it; evidence, for each cell the words that do; answers, a list
+    of accepted wordings, the first one quoted from the first cell. See notebook 14.
+    """
+    _check_split(split, ("valid", "test"))
+    table = pd.read_json(_LABELS / "questions.jsonl", lines=True, dtype=False)
+    return table[table.pop("split") == split].reset_index(drop=True)
+
+
 def photos(collection: str = "imagenet") -> Photos:
     """Twenty labelled photos of ImageNet, or twenty pictures (32 x 32) of "cifar10".
 
