@@ -179,6 +179,40 @@ def sms_spam(split: str, limit: int | None = None) -> Texts:
     return _texts("sms-spam", split, limit)
 
 
+def photos(collection: str = "imagenet") -> Photos:
+    """Twenty labelled photos of ImageNet, or twenty pictures (32 x 32) of "cifar10".
+
+    ``names`` are torchvision's class names, so a model's ``argmax`` indexes them.
+    """
+    if collection == "imagenet":
+        from torchvision.models import MobileNet_V2_Weights
+
+        names = list(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
+    elif collection == "cifar10":
+        names = [
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ]
+    else:
+        raise ValueError(f"collection={collection!r}: choose 'imagenet' or 'cifar10'.")
+    folder = require("photos")
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["file"].startswith(collection)]
+    images = []
+    for row in rows:
+        with Image.open(folder / row["file"]) as image:
+            images.append(image.convert("RGB"))
+    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), names)
+
+
 def labelled_entities(split: str, labels: str = "agreed") -> list[LabelledSentence]:
     """Sentences with hand-labelled entities: 45 of "valid", 180 of "test".
 
@@ -252,40 +286,6 @@ def course_questions(split: str) -> pd.DataFrame:
     _check_split(split, ("valid", "test"))
     table = pd.read_json(_LABELS / "questions.jsonl", lines=True, dtype=False)
     return table[table.pop("split") == split].reset_index(drop=True)
-
-
-def photos(collection: str = "imagenet") -> Photos:
-    """Twenty labelled photos of ImageNet, or twenty pictures (32 x 32) of "cifar10".
-
-    ``names`` are torchvision's class names, so a model's ``argmax`` indexes them.
-    """
-    if collection == "imagenet":
-        from torchvision.models import MobileNet_V2_Weights
-
-        names = list(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
-    elif collection == "cifar10":
-        names = [
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ]
-    else:
-        raise ValueError(f"collection={collection!r}: choose 'imagenet' or 'cifar10'.")
-    folder = require("photos")
-    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["file"].startswith(collection)]
-    images = []
-    for row in rows:
-        with Image.open(folder / row["file"]) as image:
-            images.append(image.convert("RGB"))
-    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), names)
 
 
 def _texts(asset: str, split: str, limit: int | None, part: str = ".") -> Texts:
