@@ -23,16 +23,16 @@ FIGURES = ("mAP50", "any object", "foreground IoU")
 
 def test_the_program_runs_and_continues(tmp_path: Path) -> None:
     counts = {"train": 32, "valid": 6, "test": 6}
-    recipe.main(tmp_path / "made", tmp_path / "runs", counts, epochs=2)
-    first = load_file(tmp_path / "made" / "pretrained.safetensors")
+    recipe.main(tmp_path / "made", tmp_path / "runs", counts, epochs=2, draws=20)
+    first = load_file(tmp_path / "made" / recipe.FILES["pretrained"])
     figures = pd.read_csv(tmp_path / "made" / "figures.csv")
     assert set(FIGURES) <= set(figures.columns)
     log = pd.read_csv(tmp_path / "made" / "log.csv")
     assert log["epoch"].tolist() == [1, 2, 1, 2]
     assert (log.groupby("backbone")["train_loss"].agg(np.ptp) > 0.5).all()
     # What was finished is not trained again, and comes out the same.
-    recipe.main(tmp_path / "made", tmp_path / "runs", counts, epochs=2)
-    again = load_file(tmp_path / "made" / "pretrained.safetensors")
+    recipe.main(tmp_path / "made", tmp_path / "runs", counts, epochs=2, draws=20)
+    again = load_file(tmp_path / "made" / recipe.FILES["pretrained"])
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
