@@ -21,6 +21,7 @@ CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 FIGURES = ("mAP50", "any object", "foreground IoU")
 
 
+@pytest.mark.slow
 def test_the_program_runs_and_continues(tmp_path: Path) -> None:
     counts = {"train": 32, "valid": 6, "test": 6}
     recipe.main(tmp_path / "made", tmp_path / "runs", counts, epochs=2, draws=20)
