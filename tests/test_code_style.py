@@ -19,7 +19,7 @@ ROOMS = ROOT / "helpers"
 MAP = (ROOMS / "README.md").read_text(encoding="utf-8")
 LINT_IMPORTS = ["-c", "from importlinter.cli import lint_imports_command as run; run()"]
 LEARNERS = ["environment", "datasets", "tokens", "training", "features", "layers"]
-LEARNERS += ["objectives", "plotting", "widgets"]
+LEARNERS += ["objectives", "plotting", "speech", "widgets"]
 
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
