@@ -23,6 +23,7 @@ def main(job: dict[str, Any]) -> None:
     """Speak ``job["lines"]``: text and voice, then eSpeak's parameters 1, 2, 3, 4."""
     library = ctypes.CDLL(job["library"])
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, job["data"].encode(), 0)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # otherwise the time of day
     if rate <= 0:
         sys.exit("eSpeak NG did not start: install espeakng-loader again.")
     samples = bytearray()
