@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +23,13 @@ from torch.utils.data import Dataset, TensorDataset
 from torchvision.datasets import MNIST, ImageFolder
 
 from helpers.assets import data_root, require
+from helpers.assets.paths import REPOSITORY, command
 from helpers.assets.recipes.splits import SPLITS
 from helpers.loop.arguments import check_counts
 
 _MNIST_VALID = 500  # digits of each class
+_REVIEWS = ("rotten-tomatoes", "imdb")
+_LABELS = REPOSITORY / "data" / "labels"
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +60,32 @@ class Texts(Dataset[tuple[str, int]]):
 
 
 @dataclass(frozen=True, repr=False)
+class Pairs(Dataset[tuple[str, str]]):
+    """Sentences in two languages: ``data[i]`` is ``(English, Chinese)``.
+
+    Attributes:
+        en, zh: n strings each; any first k of them are a fair sample.
+        integrations: where each comes from.
+    """
+
+    en: list[str]
+    zh: list[str]
+    integrations: list[str]
+
+    def __len__(self) -> int:
+        return len(self.en)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        return self.en[index], self.zh[index]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self.en, self.zh, strict=True)
+
+    def __repr__(self) -> str:
+        return f"Pairs({len(self)} pairs, {len(set(self.integrations))} integrations)"
+
+
+@dataclass(frozen=True, repr=False)
 class Photos:
     """Labelled pictures of any size.
 
@@ -73,6 +104,15 @@ class Photos:
 
     def __repr__(self) -> str:
         return f"Photos({len(self)} images, {len(self.names)} classes)"
+
+
+@dataclass(frozen=True)
+class LabelledSentence:
+    """A sentence with its entities, ``(start, end, label)``: ``text[start:end]``."""
+
+    text: str
+    entities: list[tuple[int, int, str]]
+    source: str  # "imdb", "rotten-tomatoes" (no capitals) or "sms-spam"
 
 
 def mnist(split: str, limit: int | None = None) -> TensorDataset:
@@ -132,6 +172,21 @@ def openmoji_names(split: str | None = None) -> pd.DataFrame:
     return table[table["split"] == split].reset_index(drop=True)
 
 
+def openmoji_signs(split: str | None = None) -> pd.DataFrame:
+    """All 1,849 signs: file, split, category (nine), emoji, en, zh, keywords, path.
+
+    Pictures of 224 x 224 lie at ``path``. `openmoji`'s drawings keep their split; flags
+    and people with a sibling of another gender are all in "train". See notebook 18.
+    """
+    folder = require("openmoji")
+    table = pd.read_csv(folder / "signs.csv", dtype=str, keep_default_na=False)
+    table["path"] = [str(folder / file) for file in table["file"]]
+    if split is None:
+        return table
+    _check_split(split)
+    return table[table["split"] == split].reset_index(drop=True)
+
+
 def newsgroups(split: str, limit: int | None = None) -> Texts:
     """Posts to 20 newsgroups: 10,106, 1,120 and 7,489; the test posts are later ones.
 
@@ -152,7 +207,7 @@ def movie_reviews(
             (230 words on average: 17,432, 2,490 and 4,980).
         limit: keep only the first so many.
     """
-    if source not in ("rotten-tomatoes", "imdb"):
+    if source not in _REVIEWS:
         raise ValueError(f"source={source!r}: choose 'rotten-tomatoes' or 'imdb'.")
     return _texts("movie-reviews", split, limit, source)
 
@@ -163,6 +218,34 @@ def sms_spam(split: str, limit: int | None = None) -> Texts:
     Messages that occur twice are kept once, so no test message was seen in training.
     """
     return _texts("sms-spam", split, limit)
+
+
+def ui_translations(
+    split: str, limit: int | None = None, by: str = "integration"
+) -> Pairs:
+    """Interface texts in English and Chinese: 21,836, 653 and 1,696. See notebook 14.
+
+    Args:
+        split: "train", "valid" or "test".
+        limit: keep only the first so many.
+        by: "integration" splits whole integrations (Home Assistant's word for what
+            talks to one product) and leaves out of "valid" and "test" what has a
+            near-duplicate in "train". "text" deals out single texts, in the same
+            numbers: the common slip, because the splits then share their phrases.
+    """
+    _check_split(split)
+    if by not in ("integration", "text"):
+        raise ValueError(f"by={by!r}: choose 'integration' or 'text'.")
+    table = pd.read_csv(
+        require("ui-translations") / "pairs.csv", dtype=str, keep_default_na=False
+    )
+    rows = table[table["split"] == split]
+    if by == "text":
+        order = SPLITS[::-1]  # the file is in the order of the pairs' hashes
+        before = table["split"].isin(order[: order.index(split)]).sum()
+        rows = table.iloc[before : before + len(rows)]
+    rows = rows.iloc[: _limited(limit, len(rows))]
+    return Pairs(*(rows[name].tolist() for name in ("en", "zh", "integration")))
 
 
 def photos(collection: str = "imagenet") -> Photos:
@@ -197,6 +280,81 @@ def photos(collection: str = "imagenet") -> Photos:
         with Image.open(folder / row["file"]) as image:
             images.append(image.convert("RGB"))
     return Photos(images, torch.tensor([int(row["label"]) for row in rows]), names)
+
+
+def labelled_entities(split: str, labels: str = "agreed") -> list[LabelledSentence]:
+    """Sentences with hand-labelled entities: 45 of "valid", 180 of "test".
+
+    The labels are PERSON, ORG, PLACE, DATE and WORK_OF_ART; data/labels/README.md says
+    where each begins and ends. Taught in notebook 14.
+
+    Args:
+        split: the sentences of "test" come from the test parts of reviews and messages.
+        labels: "agreed", or what the "first" or the "second" reading alone said.
+
+    Raises:
+        ValueError: an installed text is not the one that was labelled.
+    """
+    _check_split(split, ("valid", "test"))
+    if labels not in ("agreed", "first", "second"):
+        raise ValueError(f"labels={labels!r}: choose 'agreed', 'first' or 'second'.")
+    lines = (_LABELS / "entities.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["split"] == split]
+    texts = {
+        hashlib.sha256(text.encode()).hexdigest(): text
+        for data in (sms_spam(split), *(movie_reviews(split, s) for s in _REVIEWS))
+        for text in data.texts
+    }
+    if lost := [row for row in rows if row["sha256"] not in texts]:
+        raise ValueError(
+            f"{len(lost)} of {len(rows)} labelled sentences are not in the installed "
+            f"{lost[0]['source']} ({split}): no text there has the SHA-256 "
+            f"{lost[0]['sha256'][:12]}…, so these texts are not the ones that were "
+            f"labelled. To look for damage: {command('fetch', '--verify')}"
+        )
+    return [
+        LabelledSentence(
+            texts[row["sha256"]][row["start"] : row["end"]],
+            [(start, end, label) for start, end, label in row[labels]],
+            row["source"],
+        )
+        for row in rows
+    ]
+
+
+def course_passages(least: int = 40) -> pd.DataFrame:
+    """Markdown cells of notebooks 01 to 12: columns notebook, cell, text.
+
+    Left out are cells of fewer than ``least`` words, exercises and what a program wrote
+    (how far the numbers move on other machines). Taught in notebook 14.
+    """
+    check_counts(least=least)
+    rows = []
+    for path in sorted((REPOSITORY / "notebooks").glob("[01][0-9]_*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            tags = cell["metadata"].get("tags", [])
+            if (
+                path.name[:2] <= "12"
+                and cell["cell_type"] == "markdown"
+                and "expected-range" not in tags
+                and len(text.split()) >= least
+                and not re.search(r"^(\*\*|### )\d\d\.\d · ", text, re.MULTILINE)
+            ):
+                rows.append((path.name[:2], cell["id"], text))
+    return pd.DataFrame(rows, columns=["notebook", "cell", "text"])
+
+
+def course_questions(split: str) -> pd.DataFrame:
+    """Questions about the course and where it answers them: 15 "valid", 82 "test".
+
+    Columns: question; notebook; cells, a list of one to three ids of `course_passages`,
+    each of which answers it; evidence, for each cell the words that do; answers, a list
+    of accepted wordings, the first one quoted from the first cell. See notebook 14.
+    """
+    _check_split(split, ("valid", "test"))
+    table = pd.read_json(_LABELS / "questions.jsonl", lines=True, dtype=False)
+    return table[table.pop("split") == split].reset_index(drop=True)
 
 
 def _texts(asset: str, split: str, limit: int | None, part: str = ".") -> Texts:

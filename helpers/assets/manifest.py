@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,11 +26,27 @@ _PLATFORMS = ("linux", "darwin", "win32")  # names of sys.platform
 
 @dataclass(frozen=True)
 class InnerFile:
-    """A file inside the archive. ``size`` is in bytes."""
+    """A file inside the archive, or all files whose path fits a pattern.
+
+    ``size`` is in bytes. In a pattern each ``*`` stands for one part of a path, or for
+    some letters of it; ``count`` says how many files fit, ``size`` what they take
+    together, and ``sha256`` is that of their `listing`.
+    """
 
     path: str
     size: int
     sha256: str
+    count: int | None = None
+
+    def fits(self, path: str) -> bool:
+        """Whether a path of the archive, without the prefix, is meant."""
+        parts = map(re.escape, self.path.split("*"))
+        return re.fullmatch("[^/]+".join(parts), path) is not None
+
+
+def listing(digests: Mapping[str, str]) -> str:
+    """What ``sha256sum`` prints for files sorted by path: {path: SHA-256} as lines."""
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,8 @@ class Asset:
         """SHA-256 over the fields that decide what is installed, not over its texts."""
         fields = {
             "archive": self.sha256,
-            "files": [[item.path, item.size, item.sha256] for item in self.files],
+            # Without count where there is none: what is installed stays valid.
+            "files": [[v for v in astuple(f) if v is not None] for f in self.files],
             "inside": self.inside,
             "recipe": self.recipe,
             "revision": self.revision,
@@ -98,8 +115,18 @@ def load_manifest(path: Path | None = None) -> dict[str, Asset]:
     Raises ManifestError naming the asset, the field and what was found there.
     """
     path = path or manifest_path()
+    tables = read_tables(path).get("asset", {})
+    if not isinstance(tables, dict) or not tables:
+        raise ManifestError(f"{path.name} has no [asset.NAME] table.")
+    assets = {name: _asset(name, table, path.name) for name, table in tables.items()}
+    _check_places(assets.values(), path.name)
+    return assets
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The manifest as TOML gives it; raises ManifestError if that fails."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("asset", {})
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError(
             f"The list of assets {path} does not exist. Work in a clone of the course "
@@ -107,11 +134,6 @@ def load_manifest(path: Path | None = None) -> dict[str, Asset]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path.name} is not valid TOML: {error}") from error
-    if not isinstance(tables, dict) or not tables:
-        raise ManifestError(f"{path.name} has no [asset.NAME] table.")
-    assets = {name: _asset(name, table, path.name) for name, table in tables.items()}
-    _check_places(assets.values(), path.name)
-    return assets
 
 
 def select(
@@ -238,8 +260,14 @@ def _file(where: str, item: object) -> InnerFile:
     row = _Table(f"{where}, files", item)
     path = row.safe("path")
     size, sha256 = row.size(), row.match("sha256", _SHA256, "64 hexadecimal digits")
+    count = row.take("count", int, 0)
     row.finish()
-    return InnerFile(path, size, sha256)
+    if ("*" in path) != (count > 0):
+        raise ManifestError(
+            f"{where}, files: a path with * needs count, the number of files that fit, "
+            f"and no other path has one; got path {path!r}, count {count}."
+        )
+    return InnerFile(path, size, sha256, count or None)
 
 
 def _check_places(assets: Iterable[Asset], file: str) -> None:
