@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+WHISPER = "openai/whisper-tiny.en"
 COMMIT = "0" * 40
 SENTENCES = ["a good film , and a long one", "translate English to German: the house"]
 SMALL = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
@@ -120,6 +121,26 @@ def _wav2vec2(folder: Path) -> None:
     Wav2Vec2ForCTC(config).save_pretrained(folder)
 
 
+def _whisper(folder: Path) -> None:
+    """Tokenizer and settings are those of tiny.en, which the course has."""
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperForConditionalGeneration,
+        WhisperProcessor,
+    )
+
+    WhisperProcessor.from_pretrained(WHISPER).save_pretrained(folder)
+    config = WhisperConfig.from_pretrained(WHISPER)
+    config.update({"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64})
+    config.update({"encoder_attention_heads": 2, "decoder_attention_heads": 2})
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig.from_pretrained(WHISPER)
+    # The heads that align words are listed; here each layer has only two.
+    model.generation_config.alignment_heads = [[2, 0], [3, 1]]
+    model.save_pretrained(folder)
+
+
 HUB: dict[str, Callable[[Path], None]] = {
     "google-bert/bert-base-uncased": _bert,
     "bert-base-uncased": _bert,
@@ -129,6 +150,7 @@ HUB: dict[str, Callable[[Path], None]] = {
     "google-t5/t5-small": _t5,
     "t5-small": _t5,
     "facebook/wav2vec2-base-960h": _wav2vec2,
+    "openai/whisper-small.en": _whisper,
 }
 # `pipeline("sentiment-analysis")` names its default by a short revision.
 REVISIONS = ("main", "714eb0f")

@@ -11,8 +11,8 @@ import torch
 from transformers import pipeline
 
 from helpers.assets import require
+from helpers.speech import RATE, Line, speak_all
 from tests.original_archives import unpack
-from tests.speech import RATE, speak
 
 SPOKEN = [
     ("The quick brown fox jumps over the lazy dog.", "en-us"),
@@ -36,7 +36,7 @@ def recogniser() -> Any:
 
 @pytest.fixture(scope="module")
 def waves() -> list[np.ndarray]:
-    return [speak(text, voice) for text, voice in SPOKEN]
+    return speak_all(Line(text, voice, speed=140) for text, voice in SPOKEN)
 
 
 @pytest.mark.converted("whisper-tiny-en")

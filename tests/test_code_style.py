@@ -19,7 +19,7 @@ ROOMS = ROOT / "helpers"
 MAP = (ROOMS / "README.md").read_text(encoding="utf-8")
 LINT_IMPORTS = ["-c", "from importlinter.cli import lint_imports_command as run; run()"]
 LEARNERS = ["environment", "datasets", "tokens", "training", "features", "layers"]
-LEARNERS += ["objectives", "plotting", "scenes", "widgets"]
+LEARNERS += ["objectives", "plotting", "scenes", "speech", "widgets"]
 
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -87,7 +87,7 @@ def test_what_learners_read_stays_short() -> None:
         name: len((ROOMS / f"{name}.py").read_text(encoding="utf-8").splitlines())
         for name in LEARNERS
     }
-    assert sum(lines.values()) <= 1_800, lines
+    assert sum(lines.values()) <= 1_900, lines
 
 
 def test_the_map_names_every_module_once() -> None:
