@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import ArchiveError, AssetError
-from .manifest import Asset, InnerFile, is_safe
+from .manifest import Asset, InnerFile, is_safe, listing
 from .paths import command
 
 _CHUNK = 1 << 20
@@ -109,18 +109,43 @@ def _extract_one(
     item: InnerFile,
     folder: Path,
 ) -> None:
-    name = asset.inside + item.path
-    info = members.get(name)
-    if info is None:
+    """Take out one file, or the files of a pattern: they are checked as one."""
+    name, start = asset.inside + item.path, len(asset.inside)
+    found = {name: members[name]} if name in members else {}
+    if item.count is not None:
+        under = {n: info for n, info in members.items() if n.startswith(asset.inside)}
+        found = {n: info for n, info in under.items() if item.fits(n[start:])}
+        if found and len(found) != item.count:
+            raise ArchiveError(
+                f"{asset.id}: {len(found):,} files of the archive fit {name!r} instead "
+                f"of {item.count:,}."
+            )
+    if not found:
         raise ArchiveError(f"{asset.id}: the archive lacks the file {name!r}.")
-    if info.file_size != item.size:
+    size = sum(info.file_size for info in found.values())
+    if size != item.size:
         raise ArchiveError(
-            f"{asset.id}: {name!r} would unpack to {info.file_size:,} bytes instead of "
+            f"{asset.id}: {name!r} would unpack to {size:,} bytes instead of "
             f"{item.size:,}; the archive is refused."
         )
-    target = folder / item.path
+    digests = {
+        n[start:]: _unpack(archive, info, folder / n[start:])
+        for n, info in found.items()
+    }
+    digest = digests.get(item.path, "")
+    if item.count is not None:
+        digest = hashlib.sha256(listing(digests).encode()).hexdigest()
+    if digest != item.sha256:
+        raise ArchiveError(
+            f"{asset.id}: the inner file {name!r} is not the one the manifest lists "
+            f"(expected SHA-256 {item.sha256}, found {digest}). {_again(asset)}"
+        )
+
+
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> str:
+    """Write one member; its SHA-256, or words where it is not of the promised size."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest, left = hashlib.sha256(), item.size
+    digest, left = hashlib.sha256(), info.file_size
     with archive.open(info) as source, target.open("xb") as out:
         # One byte more than promised is enough to know that it is too long.
         while chunk := source.read(min(_CHUNK, left + 1)):
@@ -129,12 +154,7 @@ def _extract_one(
                 break
             digest.update(chunk)
             out.write(chunk)
-    if left or digest.hexdigest() != item.sha256:
-        raise ArchiveError(
-            f"{asset.id}: the inner file {name!r} is not the one the manifest lists "
-            f"(expected SHA-256 {item.sha256}, found {digest.hexdigest()}). "
-            f"{_again(asset)}"
-        )
+    return "another size" if left else digest.hexdigest()
 
 
 def _again(asset: Asset) -> str:

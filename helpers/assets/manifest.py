@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,11 +26,27 @@ _PLATFORMS = ("linux", "darwin", "win32")  # names of sys.platform
 
 @dataclass(frozen=True)
 class InnerFile:
-    """A file inside the archive. ``size`` is in bytes."""
+    """A file inside the archive, or all files whose path fits a pattern.
+
+    ``size`` is in bytes. In a pattern each ``*`` stands for one part of a path, or for
+    some letters of it; ``count`` says how many files fit, ``size`` what they take
+    together, and ``sha256`` is that of their `listing`.
+    """
 
     path: str
     size: int
     sha256: str
+    count: int | None = None
+
+    def fits(self, path: str) -> bool:
+        """Whether a path of the archive, without the prefix, is meant."""
+        parts = map(re.escape, self.path.split("*"))
+        return re.fullmatch("[^/]+".join(parts), path) is not None
+
+
+def listing(digests: Mapping[str, str]) -> str:
+    """What ``sha256sum`` prints for files sorted by path: {path: SHA-256} as lines."""
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,8 @@ class Asset:
         """SHA-256 over the fields that decide what is installed, not over its texts."""
         fields = {
             "archive": self.sha256,
-            "files": [[item.path, item.size, item.sha256] for item in self.files],
+            # Without count where there is none: what is installed stays valid.
+            "files": [[v for v in astuple(f) if v is not None] for f in self.files],
             "inside": self.inside,
             "recipe": self.recipe,
             "revision": self.revision,
@@ -238,8 +255,14 @@ def _file(where: str, item: object) -> InnerFile:
     row = _Table(f"{where}, files", item)
     path = row.safe("path")
     size, sha256 = row.size(), row.match("sha256", _SHA256, "64 hexadecimal digits")
+    count = row.take("count", int, 0)
     row.finish()
-    return InnerFile(path, size, sha256)
+    if ("*" in path) != (count > 0):
+        raise ManifestError(
+            f"{where}, files: a path with * needs count, the number of files that fit, "
+            f"and no other path has one; got path {path!r}, count {count}."
+        )
+    return InnerFile(path, size, sha256, count or None)
 
 
 def _check_places(assets: Iterable[Asset], file: str) -> None:
