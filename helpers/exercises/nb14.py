@@ -1,0 +1,57 @@
+"""Graders of notebook 14, applications in language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from helpers.exercises import exercise
+
+
+@exercise("14.1", "The dearer a missed case, the sooner the alarm.")
+def _threshold(answer: float) -> str | None:
+    if answer > 1:
+        return "that is no probability: give a number between 0 and 1."
+    known = {
+        20 / 21: "that is the threshold if a false alarm cost 20 times as much; here "
+        "silence is the dear mistake.",
+        1 / 20: "close, but at p = 1/20 the alarm costs 1 - p = 0.95 and silence "
+        "20 p = 1: find the p at which both cost the same.",
+        1 / 2: "0.5 would be right if both mistakes cost the same.",
+    }
+    for value, hint in known.items():
+        if abs(answer - value) < 0.0015:
+            return hint
+    if abs(answer - 1 / 21) < 0.0015:
+        return None
+    return "an alarm costs 1 - p on average, silence 20 p: at which p are they equal?"
+
+
+@exercise("14.2", "Whole spans are the stricter judge; say which one you report.")
+def _word_f1(answer: Callable[[list[str], list[str]], float]) -> str | None:
+    if not callable(answer):
+        return "the answer is a function: set answer = word_f1, without brackets."
+    truth = ["PERSON", "PERSON", "", "", "DATE", "", "", ""]
+    guess = ["PERSON", "", "", "PLACE", "DATE", "DATE", "", ""]
+    got = answer(truth, guess)
+    known = {
+        6 / 8: "the empty tags are counted as found, and a tagger that marks nothing "
+        "would look good: count only words with a tag.",
+        5 / 8: "that is accuracy over all words; most words are no names, so count "
+        "only those that carry a tag in the truth or in the guess.",
+        2 / 3: "that is recall alone: words marked without need cost nothing.",
+        1 / 2: "that is precision alone: words overlooked cost nothing.",
+    }
+    for value, hint in known.items():
+        if abs(got - value) < 1e-9:
+            return hint
+    if abs(got - 4 / 7) > 1e-9:
+        return (
+            "F1 is 2 * right / (words marked in truth + words marked in guess); here "
+            f"that is 4/7, not {got:.3f}."
+        )
+    kind = answer(["PERSON"], ["PLACE"])
+    if kind:
+        return "a word marked with the wrong kind is not found: compare the tags."
+    if answer([""], [""]) != 0:
+        return "where nothing is marked on either side, return 0."
+    return None
