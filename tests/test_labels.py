@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import re
 
+import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from helpers import datasets
 from helpers.assets.paths import REPOSITORY
-from helpers.datasets import LabelledSentence, Texts, labelled_entities
+from helpers.datasets import (
+    LabelledSentence,
+    Texts,
+    course_passages,
+    course_questions,
+    labelled_entities,
+)
 
 FOLDER = REPOSITORY / "data" / "labels"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -114,3 +121,63 @@ def words(data: list[LabelledSentence]) -> list[str]:
         for s in data
         for m in re.finditer(r"\w+|[^\w\s]", s.text)
     ]
+
+
+def test_passages_are_what_a_learner_reads() -> None:
+    passages = course_passages()
+    assert passages.columns.tolist() == ["notebook", "cell", "text"]
+    assert sorted(set(passages.notebook)) == [f"{n:02}" for n in range(1, 13)]
+    assert passages.groupby("notebook").size().min() >= 10
+    assert passages.cell.is_unique
+    assert passages.text.str.split().str.len().min() >= 40
+    assert not passages.text.str.contains(r"^\*\*08\.1 · |^### 10\.1 · ").any()
+    assert not passages.text.str.contains("On other machines").any()
+    assert len(course_passages(least=80)) < len(passages) / 2
+    with pytest.raises(ValueError, match="least=0"):
+        course_passages(least=0)
+
+
+@pytest.mark.parametrize(("split", "size"), [("valid", 15), ("test", 82)])
+def test_every_question_is_answered_by_its_cells(split: str, size: int) -> None:
+    questions = course_questions(split)
+    assert len(questions) == size
+    assert (
+        questions.question.is_unique
+        and questions.question.str.endswith(("?", ".")).all()
+    )
+    assert sorted(set(questions.notebook)) == [f"{n:02}" for n in range(1, 13)]
+    found = lost(questions, course_passages())
+    assert not found, "data/labels/questions.jsonl needs care:\n" + "\n".join(found)
+
+
+def test_a_question_that_lost_its_answer_is_named() -> None:
+    questions, passages = course_questions("test"), course_passages()
+    first, other = questions.cells[0][0], questions.cells[1][0]
+    gone = passages[passages.cell != first]
+    [message] = lost(questions.head(1), gone)
+    assert questions.question[0] in message
+    assert f"{first} is no passage any more" in message
+    passages.loc[passages.cell == other, "text"] = "Something else."
+    messages = "\n".join(lost(questions, passages))
+    assert questions.question[1] in messages
+    assert f"{other} no longer says {questions.evidence[1][0]!r}" in messages
+
+
+def lost(questions: pd.DataFrame, passages: pd.DataFrame) -> list[str]:
+    """What no longer fits, a line each: after an edit of a notebook, read these."""
+    texts = {p.cell: " ".join(p.text.split()) for p in passages.itertuples()}
+    messages = []
+    for q in questions.itertuples():
+        assert 1 <= len(q.cells) == len(q.evidence) <= 3
+        assert q.notebook == q.cells[0][:2]
+        for cell, words in zip(q.cells, q.evidence, strict=True):
+            if cell not in texts:
+                problem = "is no passage any more (deleted, shortened, or an exercise)"
+            elif words not in texts[cell]:
+                problem = f"no longer says {words!r}"
+            else:
+                continue
+            messages.append(f"{q.question} Cell {cell} {problem}.")
+        if q.answers[0].lower() not in texts.get(q.cells[0], q.answers[0]).lower():
+            messages.append(f"{q.question} {q.cells[0]} lacks {q.answers[0]!r}.")
+    return messages
