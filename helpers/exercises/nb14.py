@@ -55,3 +55,23 @@ def _word_f1(answer: Callable[[list[str], list[str]], float]) -> str | None:
     if answer([""], [""]) != 0:
         return "where nothing is marked on either side, return 0."
     return None
+
+
+@exercise("14.3", "After a dozen times, once more says next to nothing.")
+def _saturation(answer: float) -> str | None:
+    if 13.4 < answer < 13.6:
+        return "that is the point itself; a word occurs a whole number of times."
+    known = {
+        13: "13 times give 13 / 14.5, just under 90 %: round up.",
+        9: "that holds for k1 = 1; here the share is f / (f + 1.5).",
+        6: "that is the number of times for 80 %.",
+        2: "the weight climbs to k1 + 1 = 2.5, not to 1: take 90 % of 2.5.",
+    }
+    if round(answer) in known and abs(answer - round(answer)) < 0.01:
+        return known[round(answer)]
+    if abs(answer - 14) < 0.01:
+        return None
+    return (
+        "with |d| average the weight is f (k1 + 1) / (f + k1); divide by what it "
+        "reaches for very large f, and solve for 0.9."
+    )
