@@ -75,3 +75,46 @@ def _saturation(answer: float) -> str | None:
         "with |d| average the weight is f (k1 + 1) / (f + k1); divide by what it "
         "reaches for very large f, and solve for 0.9."
     )
+
+
+def _next(prefix: tuple[str, ...]) -> dict[str, float]:
+    """A toy model in which the best first step is a bad one."""
+    if not prefix:
+        return {"a": 0.5, "b": 0.4, "c": 0.1}
+    if len(prefix) == 1:
+        return {"a": {"x": 0.4, "y": 0.35}, "b": {"x": 0.9}, "c": {"z": 1.0}}[prefix[0]]
+    return {"end": 0.9, "on": 0.1} if prefix[0] == "b" else {"end": 0.6, "on": 0.4}
+
+
+@exercise("14.4", "A beam of two already escapes the trap that greedy falls into.")
+def _beam(answer: Callable[..., tuple[tuple[str, ...], float]]) -> str | None:
+    if not callable(answer):
+        return "the answer is a function: set answer = beam, without brackets."
+    try:
+        greedy = answer(_next, 1, 3)
+        prefix, probability = greedy
+    except KeyError:
+        return "next_probs was asked for a prefix it never made: pass the whole tuple."
+    if not isinstance(prefix, tuple):
+        return "return (prefix, probability), the prefix as a tuple of tokens."
+    if len(prefix) != 3:
+        return f"with steps=3 the prefix has 3 tokens, not {len(prefix)}."
+    if prefix == ("b", "x", "end"):
+        return "width=1 must be greedy: keep one prefix after each step."
+    if prefix != ("a", "x", "end"):
+        return f"greedy goes a, x, end here, not {', '.join(map(str, prefix))}."
+    if abs(probability - 0.6) < 1e-9:
+        return "that is the last token's probability; a prefix has the product of all."
+    if probability > 1 or abs(probability - 1.5) < 1e-9:
+        return "the probabilities of the steps are multiplied, not added."
+    if abs(probability - 0.12) > 1e-9:
+        return f"a, x, end has probability 0.5 * 0.4 * 0.6, not {probability:.3f}."
+    prefix, probability = answer(_next, 2, 3)
+    if prefix == ("a", "x", "end"):
+        return (
+            "with width=2 the best is b, x, end (0.324): keep the best two prefixes "
+            "over all continuations, not the best continuation of one."
+        )
+    if prefix != ("b", "x", "end") or abs(probability - 0.324) > 1e-9:
+        return "with width=2 the best prefix is b, x, end with probability 0.324."
+    return None
