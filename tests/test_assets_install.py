@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pytest
 from helpers.assets import ArchiveError, ManifestError, verify
 from helpers.assets.fetch import fetch
 from helpers.assets.paths import command
-from tests.made_up_assets import REPOSITORY, World, write_wheel
+from tests.made_up_assets import REPOSITORY, World, entry, sha256, write_wheel
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 
@@ -208,6 +210,69 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(world: World) -> None:
     world.wheel("alpha").write_bytes(lie)
     world.write_manifest()
     assert isinstance(world.fetch_alpha(), ArchiveError)
+    world.assert_nothing_left()
+
+
+PATTERN = "part*/texts/en.json"
+
+
+def with_pattern(world: World, files: dict[str, bytes], **changes: object) -> None:
+    """Let alpha's wheel hold ``files``; the manifest lists those of PATTERN as one."""
+    write_wheel(world.wheel("alpha"), "alpha", files)
+    meant = {path: data for path, data in files.items() if path.endswith("/en.json")}
+    lines = "".join(f"{sha256(meant[path])}  {path}\n" for path in sorted(meant))
+    row: dict[str, object] = {"path": PATTERN, "count": len(meant)}
+    row |= {"size": sum(map(len, meant.values())), "sha256": sha256(lines.encode())}
+    row |= changes
+    fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in row.items())
+    table = entry("alpha", world.wheel("alpha").read_bytes(), {})
+    world.manifest.write_text(table.replace("files = []", f"files = [{{ {fields} }}]"))
+
+
+PARTS = {
+    "part2/texts/en.json": b'{"a": 1}',
+    "part10/texts/en.json": b'{"b": 22}',
+    "part2/texts/de.json": b"{}",
+}
+
+
+def test_files_that_fit_a_pattern_are_taken_out_together(world: World) -> None:
+    with_pattern(world, PARTS)
+    assert world.fetch_alpha() is None
+    place = world.place("alpha")
+    found = {path.relative_to(place) for path in place.rglob("*.json")}
+    assert found == {Path(path) for path in PARTS if path.endswith("en.json")}
+    assert (place / "part2/texts/en.json").read_bytes() == b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("files", "changes", "complaint"),
+    [
+        (PARTS, {"count": 3}, "2 files of the archive fit 'alpha/part"),
+        (PARTS, {"count": 3}, "instead of 3"),
+        (PARTS, {"size": 3}, "would unpack to 17 bytes instead of 3"),
+        (PARTS, {"sha256": "0" * 64}, f"expected SHA-256 {'0' * 64}, found"),
+        ({"de.json": b"{}"}, {"count": 1}, f"lacks the file 'alpha/{PATTERN}'"),
+    ],
+)
+def test_other_files_than_those_of_the_pattern_are_refused(
+    world: World, files: dict[str, bytes], changes: dict[str, object], complaint: str
+) -> None:
+    with_pattern(world, files, **changes)
+    error = world.fetch_alpha()
+    assert isinstance(error, ArchiveError)
+    assert complaint in str(error)
+    world.assert_nothing_left()
+
+
+def test_a_file_of_a_pattern_that_was_renamed_is_noticed(world: World) -> None:
+    with_pattern(world, PARTS)
+    (row,) = re.findall(r"files = .*", world.manifest.read_text())
+    renamed = {path.replace("10", "11"): data for path, data in PARTS.items()}
+    with_pattern(world, renamed)
+    text = re.sub(r"files = .*", lambda _: row, world.manifest.read_text())
+    world.manifest.write_text(text)
+    assert "is not the one the manifest lists" in str(world.fetch_alpha())
     world.assert_nothing_left()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from helpers.assets import ManifestError, MissingAsset, cli, load_manifest, require
-from helpers.assets.manifest import is_safe, select
+from helpers.assets.manifest import InnerFile, is_safe, select
 from helpers.assets.paths import REPOSITORY, cache_root, command, shell_line
 from helpers.assets.recipes.splits import split_by_hash
 from helpers.assets.unpickle import load_arrays
@@ -92,6 +92,14 @@ def test_mistakes_in_the_manifest_are_named(
             f'[asset.alpha]\nfiles = [{{path="../x", size=1, sha256="{"0" * 64}"}}]',
             "path must be a relative path",
         ),
+        (
+            f'[asset.alpha]\nfiles = [{{path="*/x", size=1, sha256="{"0" * 64}"}}]',
+            "a path with * needs count",
+        ),
+        (
+            f'[asset.a]\nfiles=[{{path="x", count=2, size=1, sha256="{"0" * 64}"}}]',
+            "no other path has one; got path 'x', count 2",
+        ),
     ],
 )
 def test_a_malformed_manifest(tmp_path: Path, text: str, complaint: str) -> None:
@@ -151,6 +159,14 @@ def test_safe_names() -> None:
     for name in ("", ".", "/a", "//a", "../a", "a/../b", "..", "a\\b", "C:", "c:/a"):
         assert not is_safe(name)
     assert not is_safe("a\0b")
+
+
+def test_a_pattern_stands_for_parts_of_a_path() -> None:
+    file = InnerFile("*/texts/en*.json", 1, "0" * 64, 2)
+    for path in ("a/texts/en_GB.json", "b.c/texts/en-1.json"):
+        assert file.fits(path)
+    for path in ("a/b/texts/en_GB.json", "texts/en_GB.json", "a/texts/en1xjson"):
+        assert not file.fits(path)
 
 
 def test_an_unknown_name_gets_the_nearest_match() -> None:

@@ -1,7 +1,8 @@
-"""SmolLM2 against transformers' own reading of GGUF; spaCy; cards; missing files."""
+"""SmolLM2 against transformers' reading of GGUF; spaCy; translations; missing files."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import spacy
 import torch
@@ -16,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.assets import load_manifest, require
 from helpers.assets.paths import REPOSITORY, cache_root, command
+from helpers.assets.recipes import ui_translations
 from tests.original_archives import unpack
 from tests.test_assets_real import BLOCK
 
@@ -89,6 +92,63 @@ def test_spacy_names_entities_and_lemmas() -> None:
     entities = {entity.text: entity.label_ for entity in document.ents}
     assert entities == {"Angela Merkel": "PERSON", "Hamburg": "GPE", "1954": "DATE"}
     assert [word.lemma_ for word in document][2:4] == ["be", "bear"]
+
+
+def write_texts(folder: Path, integration: str, pairs: dict[str, str]) -> None:
+    """The two files of one made-up integration, nested as the real ones are."""
+    place = folder / integration / "translations"
+    place.mkdir(parents=True)
+    for name, side in (("en", pairs.keys()), ("zh-Hans", pairs.values())):
+        tree = {"config": {"step": {str(i): text for i, text in enumerate(side)}}}
+        (place / f"{name}.json").write_text(json.dumps(tree), encoding="utf-8")
+
+
+def test_interface_texts_of_an_integration_stay_together(tmp_path: Path) -> None:
+    asset = load_manifest()["ui-translations"]
+    for number in range(60):
+        only_here = f"{number * 7919:x} of a {number * 104729:x}"
+        pairs = {only_here: f"第{number}个", "Host name": "主机名"}
+        pairs |= {"The host name of the device": f"设备{number}的主机名", "": ""}
+        write_texts(tmp_path / "source", f"made_up_{number}", pairs)
+    for target in ("a", "b"):
+        ui_translations.build(asset, tmp_path / "source", tmp_path / target)
+    files = [(tmp_path / t / "pairs.csv").read_text(encoding="utf-8") for t in "ab"]
+    assert files[0] == files[1]
+    table = pd.read_csv(io.StringIO(files[0]), keep_default_na=False)
+    assert table["split"].value_counts()["test"] >= 5
+    # Text that training integrations have as well belongs to training.
+    shared = table[table["zh"] == "主机名"]
+    assert shared["split"].tolist() == ["train"]
+    # Near-duplicates of training texts are in no split; the others' split is one.
+    near = table[table["en"] == "The host name of the device"]
+    assert set(near["split"]) == {"train", ""}
+    splits = table[table["split"] != ""].groupby("integration")["split"].nunique()
+    assert (splits == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese", "expected"),
+    [
+        ("Open {name}", "打开 {name}", ("Open X", "打开 X")),
+        ("{a} of {b}", "{b} 的 {a}", ("X of Y", "Y 的 X")),
+        (
+            "See the [manual]({url})",
+            "参见[手册]({url})",
+            ("See the manual", "参见手册"),
+        ),
+        ("Open {name}", "打开", None),
+        ("{a}{b}{c}{d}", "{a}{b}{c}{d}的", None),
+        ("Home Assistant", "Home Assistant", None),
+        ("Two\nlines", "两\n行", None),
+        ("<b>Bold</b>", "<b>粗</b>", None),
+        ("5 %", "百分之五", None),
+        ("long " * 40, "长", None),
+    ],
+)
+def test_markup_and_placeholders_of_interface_texts(
+    english: str, chinese: str, expected: tuple[str, str] | None
+) -> None:
+    assert ui_translations.plain(english, chinese) == expected
 
 
 @pytest.mark.parametrize("name", CONVERTED)

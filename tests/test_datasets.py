@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from helpers import datasets
 from helpers.assets import MissingAsset
 from helpers.assets.paths import command
+from helpers.assets.recipes.ui_translations import nearest
 from helpers.datasets import SPLITS, Texts
 
 TEXTS: dict[str, tuple[Callable[[str], Texts], list[int], int, str]] = {
@@ -68,6 +69,37 @@ def test_texts_are_a_dataset() -> None:
     assert dict(data) == dict(zip(data.texts, data.labels.tolist(), strict=True))
     assert repr(data) == "Texts(100 texts, 2 classes)"
     assert datasets.sms_spam("train").texts[:100] == data.texts
+
+
+def test_interface_texts() -> None:
+    parts = {split: datasets.ui_translations(split) for split in SPLITS}
+    assert [len(part) for part in parts.values()] == [21_836, 653, 1_696]
+    everything = ["\t".join(pair) for part in parts.values() for pair in part]
+    assert digest([line.encode() for line in everything]) == "492cc65b"
+    seen: dict[str, str] = {}
+    for split, part in parts.items():
+        assert {seen.setdefault(name, split) for name in part.integrations} == {split}
+        assert part[0] == (part.en[0], part.zh[0]) == next(iter(part))
+        assert re.fullmatch(r"Pairs\([\d]+ pairs, \d+ integrations\)", repr(part))
+    for split in ("valid", "test"):
+        held_out = parts[split].en
+        assert len(set(held_out)) == len(held_out)
+        assert max(nearest(held_out, parts["train"].en)) < 0.9
+    assert datasets.ui_translations("test", limit=7).zh == parts["test"].zh[:7]
+
+
+def test_single_texts_dealt_out_leak() -> None:
+    by_text = {s: datasets.ui_translations(s, by="text") for s in SPLITS}
+    assert [len(part) for part in by_text.values()] == [21_836, 653, 1_696]
+    pairs = [pair for part in by_text.values() for pair in part]
+    assert len(set(pairs)) == len(pairs)
+    train, test = by_text["train"], by_text["test"]
+    shared = set(train.integrations) & set(test.integrations)
+    assert len(shared) > 0.9 * len(set(test.integrations))
+    near = nearest(test.en[:300], train.en)
+    assert sum(cosine > 0.8 for cosine in near) > 60
+    with pytest.raises(ValueError, match="by='word': choose 'integration' or 'text'"):
+        datasets.ui_translations("test", by="word")
 
 
 def test_the_first_reviews_are_a_balanced_sample() -> None:

@@ -10,4 +10,6 @@ from ..manifest import Asset
 
 def build(asset: Asset, source: Path, target: Path) -> None:
     """One inner file becomes ``target`` itself; several become a folder."""
-    os.rename(source / asset.files[0].path if len(asset.files) == 1 else source, target)
+    first, *others = asset.files
+    several = others or first.count is not None
+    os.rename(source if several else source / first.path, target)

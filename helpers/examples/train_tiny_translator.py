@@ -1,0 +1,386 @@
+"""Train the course's own translator, English to Chinese. Taught in notebook 14.
+
+    python -m helpers.examples.train_tiny_translator
+
+A frozen encoder, all-MiniLM-L6-v2, reads the English; what is trained, and stored in
+data/tiny-translator, is a small decoder that looks at the encoder's vectors and writes
+Chinese. The encoder never changes, so it runs once over the data. Interrupt the
+training when you like; the same command continues, and ends in the same weights.
+
+    python -m helpers.examples.train_tiny_translator compare
+
+trains for a few epochs each: this, and a whole translator from random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from sacrebleu.metrics import BLEU
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    EncoderDecoderModel,
+    GenerationConfig,
+    MarianConfig,
+    MarianMTModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+import helpers
+from helpers.datasets import Pairs, ui_translations
+from helpers.layers import count_parameters
+
+__all__ = ["LengthBatches", "Sentences", "adamw", "bleu", "build_decoder", "collate"]
+__all__ += ["compare", "encode", "join", "main", "one_cycle", "scratch", "teacher"]
+__all__ += ["train_tokenizer", "translate"]
+
+TARGET = Path(__file__).parents[2] / "data" / "tiny-translator"
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+SEED = 0
+VOCAB_SIZE = 4000
+BATCH = 96  # pairs of a step
+EPOCHS = 32
+MAX_LR = 2e-3
+SMOOTHING = 0.1  # of the labels (Szegedy et al. 2016)
+LONGEST = 96  # tokens of a translation
+
+PAD, END, START = SPECIAL = ["<pad>", "</s>", "<s>"]
+IGNORED = -100  # what cross_entropy skips
+
+# Tokens --------------------------------------------------------------------------
+
+# Words and numbers are cut apart from Chinese, so that pieces do not straddle both.
+_PARTS = r"▁?[A-Za-z]+|▁?[0-9]|[\u4e00-\u9fff]+|▁|[^A-Za-z0-9\u4e00-\u9fff▁]+"
+
+
+def train_tokenizer(
+    lines: Sequence[str], vocab_size: int = VOCAB_SIZE
+) -> PreTrainedTokenizerFast:
+    """Byte-pair pieces of the lines. What has no piece is spelled in bytes."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Metaspace(prepend_scheme="never"),
+        pre_tokenizers.Split(Regex(_PARTS), "isolated"),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.Sequence([
+        decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+    ])  # fmt: skip
+    spelled = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL, *spelled],
+        limit_alphabet=2 * vocab_size // 3,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, SPECIAL.index(END))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=LONGEST,
+        clean_up_tokenization_spaces=False,
+        pad_token=PAD,
+        eos_token=END,
+        bos_token=START,
+    )
+
+
+# Data ----------------------------------------------------------------------------
+
+
+class Sentences(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Pairs ready to train on: what the decoder looks at, and what it should write.
+
+    Attributes:
+        sources: vectors (length, width), or token ids (length,), of each English text.
+        targets: token ids (length,) of each Chinese text, with the end token.
+    """
+
+    def __init__(
+        self, sources: Sequence[torch.Tensor], targets: Sequence[Sequence[int]]
+    ) -> None:
+        self.sources = sources
+        self.targets = [torch.tensor(ids) for ids in targets]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.sources[index], self.targets[index]
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batches of similar length in random order: little of the work is padding.
+
+    Fifty batches are drawn at a time and sorted by the two sides' lengths.
+    """
+
+    def __init__(self, data: Sentences, size: int = BATCH) -> None:
+        lengths = zip(data.targets, data.sources, strict=True)
+        self.lengths = [(len(target), len(source)) for target, source in lengths]
+        self.batch_size, self.drop_last = size, False
+        self.generator = torch.Generator()
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        size = self.batch_size
+        order = torch.randperm(len(self.lengths), generator=self.generator).tolist()
+        batches = []
+        for begin in range(0, len(order), 50 * size):
+            part = sorted(order[begin : begin + 50 * size], key=self.lengths.__getitem__)
+            batches += [part[i : i + size] for i in range(0, len(part), size)]
+        for index in torch.randperm(len(batches), generator=self.generator).tolist():
+            yield batches[index]
+
+
+def collate(rows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, Any]:
+    """Pad to the longest: source, its mask, and the tokens to write."""
+    sources = pad_sequence([source for source, _ in rows], batch_first=True)
+    lengths = torch.tensor([len(source) for source, _ in rows])
+    wanted = pad_sequence([t for _, t in rows], True, padding_value=IGNORED)
+    mask = (torch.arange(sources.shape[1]) < lengths[:, None]).long()
+    return {"source": sources, "mask": mask, "wanted": wanted}
+
+
+def encode(
+    encoder: nn.Module, tokenizer: Any, texts: Sequence[str], size: int = 64
+) -> list[torch.Tensor]:
+    """The encoder's vectors of every text: (tokens, width) each, float16."""
+    ids = tokenizer(list(texts)).input_ids
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    vectors: list[torch.Tensor] = [torch.empty(0)] * len(ids)
+    for begin in range(0, len(order), size):
+        some = order[begin : begin + size]
+        batch = tokenizer.pad({"input_ids": [ids[i] for i in some]}, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = encoder(**batch).last_hidden_state.half()
+        for index, row in zip(some, hidden, strict=True):
+            vectors[index] = row[: len(ids[index])].clone()
+    return vectors
+
+
+# Models --------------------------------------------------------------------------
+
+
+def build_decoder(
+    vocab_size: int = VOCAB_SIZE, width: int = 384, layers: int = 2, inner: int = 768
+) -> BertLMHeadModel:
+    """A decoder with random weights that attends to vectors of the same width."""
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=inner,
+        max_position_embeddings=LONGEST,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.2,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.03,
+        is_decoder=True,
+        add_cross_attention=True,
+        **_ids(),
+    )
+    # On sentences of ten tokens plain attention is faster than the fused kind.
+    return BertLMHeadModel._from_config(config, attn_implementation="eager")
+
+
+def scratch(vocab_size: int = VOCAB_SIZE) -> MarianMTModel:
+    """The rival: encoder and decoder of about the same size, all of it random."""
+    config = MarianConfig(
+        vocab_size=vocab_size,
+        decoder_vocab_size=vocab_size,
+        d_model=256,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_ffn_dim=1024,
+        decoder_ffn_dim=1024,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        dropout=0.1,
+        attention_dropout=0.0,
+        max_position_embeddings=160,
+        scale_embedding=True,
+        init_std=256**-0.5,
+        forced_eos_token_id=None,
+        **_ids(),
+    )
+    return MarianMTModel._from_config(config, attn_implementation="eager")
+
+
+def _ids() -> dict[str, int]:
+    names = ("pad_token_id", "eos_token_id", "bos_token_id")
+    ids = {name: index for index, name in enumerate(names)}
+    return ids | {"decoder_start_token_id": ids["bos_token_id"]}
+
+
+def teacher(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, None]:
+    """A step for ``fit``: after the right tokens so far, guess the next one.
+
+    Training spreads a tenth of each label over all tokens; validation does not.
+    """
+    source, mask, wanted = batch["source"], batch["mask"], batch["wanted"]
+    start = wanted.new_full((len(wanted), 1), model.config.decoder_start_token_id)
+    given = torch.cat([start, wanted[:, :-1]], dim=1)
+    # After the end nothing counts, whatever is given there.
+    given = given.masked_fill(given == IGNORED, model.config.pad_token_id)
+    if source.is_floating_point():
+        # The vectors are the same in every epoch; what is dropped from them is not.
+        scores = model(
+            input_ids=given,
+            encoder_hidden_states=nn.functional.dropout(
+                source.float(), 0.1, model.training
+            ),
+            encoder_attention_mask=mask,
+        ).logits
+    else:
+        scores = model(source, attention_mask=mask, decoder_input_ids=given).logits
+    loss = nn.functional.cross_entropy(
+        scores.float().flatten(0, 1),
+        wanted.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=SMOOTHING if model.training else 0.0,
+    )
+    return loss, None
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    """Up for a tenth of the steps, then down to nothing."""
+    lr = optimizer.param_groups[0]["lr"]
+    return OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
+
+
+def adamw(model: nn.Module, lr: float = MAX_LR) -> torch.optim.Optimizer:
+    """AdamW with a shorter memory than usual: it forgives the high learning rate."""
+    return torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), fused=True)
+
+
+# Translating ---------------------------------------------------------------------
+
+
+def join(
+    decoder: PreTrainedModel, encoder: PreTrainedModel | None = None
+) -> EncoderDecoderModel:
+    """Encoder and decoder as one model with ``generate``; it translates greedily."""
+    encoder = encoder or AutoModel.from_pretrained(ENCODER)
+    model = EncoderDecoderModel(encoder=encoder, decoder=decoder).eval()
+    model.generation_config = GenerationConfig(max_new_tokens=LONGEST - 1, **_ids())
+    return model
+
+
+def translate(
+    model: Any, english: Any, chinese: Any, texts: Sequence[str], **options: Any
+) -> list[str]:
+    """Translate texts in batches; ``options`` go to ``generate``.
+
+    ``english`` and ``chinese`` are the tokenizers of the two sides.
+    """
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    results = [""] * len(texts)
+    for begin in range(0, len(order), BATCH):
+        some = order[begin : begin + BATCH]
+        batch = english([texts[i] for i in some], padding=True, return_tensors="pt")
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        with torch.inference_mode():
+            written = model.generate(ids, attention_mask=mask, **options)
+        lines = chinese.batch_decode(written, skip_special_tokens=True)
+        for index, line in zip(some, lines, strict=True):
+            results[index] = line
+    return results
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU in percent, over Chinese characters and other words."""
+    metric = BLEU(tokenize="zh")
+    return float(metric.corpus_score(list(hypotheses), [list(references)]).score)
+
+
+# The two commands ----------------------------------------------------------------
+
+
+def pretrained_side(*parts: Pairs) -> tuple[Any, list[list[torch.Tensor]]]:
+    """The frozen encoder, its tokenizer, and its vectors of each part's English."""
+    tokenizer = AutoTokenizer.from_pretrained(ENCODER)
+    encoder = AutoModel.from_pretrained(ENCODER).eval()
+    return tokenizer, [encode(encoder, tokenizer, part.en) for part in parts]
+
+
+def train(
+    model: PreTrainedModel, parts: Sequence[Sentences], epochs: int, folder: str
+) -> pd.DataFrame:
+    """Train in place; one row an epoch: step, losses, seconds."""
+    data, valid = parts
+    history = helpers.fit(
+        model,
+        DataLoader(data, batch_sampler=LengthBatches(data), collate_fn=collate),
+        DataLoader(valid, BATCH, collate_fn=collate),
+        epochs=epochs,
+        optimizer=adamw(model),
+        scheduler=one_cycle,
+        step=teacher,
+        precision="bf16",
+        save_every=100,
+        folder=folder,
+        seed=SEED,
+    )
+    if history.outcome == "interrupted":
+        sys.exit("Interrupted. The same command continues from here.")
+    table = history.table().reset_index()
+    table.insert(1, "step", table["epoch"] * len(LengthBatches(data)))
+    return table
+
+
+def save(decoder: PreTrainedModel, tokenizer: Any, target: Path) -> None:
+    """Store float16, half the size; what loads it calculates in float32 again."""
+    decoder.half().save_pretrained(target)
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    config["dtype"] = "float32"
+    text = json.dumps(config, indent=2) + "\n"
+    (target / "config.json").write_text(text, encoding="utf-8")
+    tokenizer.save_pretrained(target)
+
+
+def main(
+    target: Path = TARGET, epochs: int = EPOCHS, limit: int | None = None, by: str = ""
+) -> None:
+    """Make the checkpoint and its log. ``limit`` keeps so many pairs of each part."""
+    helpers.setup(seed=SEED, needs=["ui-translations", "all-minilm-l6-v2"])
+    by = by or "integration"
+    parts = [ui_translations(s, limit, by) for s in ("train", "valid")]
+    tokenizer = train_tokenizer(parts[0].zh)
+    _, sources = pretrained_side(*parts)
+    data = [
+        Sentences(source, tokenizer(part.zh).input_ids)
+        for source, part in zip(sources, parts, strict=True)
+    ]
+    torch.manual_seed(SEED)
+    decoder = build_decoder(len(tokenizer))
+    print(f"{len(data[0]):,} pairs, {count_parameters(decoder)[0]:,} numbers to learn")
+    table = train(decoder, data, epochs, f"runs/{target.name}")
+    save(decoder, tokenizer, target)
+    table.insert(0, "seed", SEED)
+    table.to_csv(target / "log.csv", index=False, float_format="%.4g")
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
