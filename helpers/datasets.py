@@ -252,7 +252,7 @@ def course_passages(least: int = 40) -> pd.DataFrame:
     """
     check_counts(least=least)
     table = pd.read_json(_LABELS / "course.jsonl", lines=True, dtype=False)
-    long = table["text"].str.split().str.len() >= least
+    long = table["text"].str.split().map(len) >= least
     exercise = table["text"].str.contains(r"(?m)^(?:\*\*|### )\d\d\.\d · ")
     return table[long & ~exercise].reset_index(drop=True)
 
