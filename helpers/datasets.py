@@ -171,6 +171,21 @@ def openmoji_names(split: str | None = None) -> pd.DataFrame:
     return table[table["split"] == split].reset_index(drop=True)
 
 
+def openmoji_signs(split: str | None = None) -> pd.DataFrame:
+    """All 1,849 signs: file, split, category (nine), emoji, en, zh, keywords, path.
+
+    Pictures of 224 x 224 lie at ``path``. `openmoji`'s drawings keep their split; flags
+    and people with a sibling of another gender are all in "train". See notebook 18.
+    """
+    folder = require("openmoji")
+    table = pd.read_csv(folder / "signs.csv", dtype=str, keep_default_na=False)
+    table["path"] = [str(folder / file) for file in table["file"]]
+    if split is None:
+        return table
+    _check_split(split)
+    return table[table["split"] == split].reset_index(drop=True)
+
+
 def newsgroups(split: str, limit: int | None = None) -> Texts:
     """Posts to 20 newsgroups: 10,106, 1,120 and 7,489; the test posts are later ones.
 
@@ -202,6 +217,68 @@ def sms_spam(split: str, limit: int | None = None) -> Texts:
     Messages that occur twice are kept once, so no test message was seen in training.
     """
     return _texts("sms-spam", split, limit)
+
+
+def ui_translations(
+    split: str, limit: int | None = None, by: str = "integration"
+) -> Pairs:
+    """Interface texts in English and Chinese: 21,836, 653 and 1,696. See notebook 14.
+
+    Args:
+        split: "train", "valid" or "test".
+        limit: keep only the first so many.
+        by: "integration" splits whole integrations (Home Assistant's word for what
+            talks to one product) and leaves out of "valid" and "test" what has a
+            near-duplicate in "train". "text" deals out single texts, in the same
+            numbers: the common slip, because the splits then share their phrases.
+    """
+    _check_split(split)
+    if by not in ("integration", "text"):
+        raise ValueError(f"by={by!r}: choose 'integration' or 'text'.")
+    table = pd.read_csv(
+        require("ui-translations") / "pairs.csv", dtype=str, keep_default_na=False
+    )
+    rows = table[table["split"] == split]
+    if by == "text":
+        order = SPLITS[::-1]  # the file is in the order of the pairs' hashes
+        before = table["split"].isin(order[: order.index(split)]).sum()
+        rows = table.iloc[before : before + len(rows)]
+    rows = rows.iloc[: _limited(limit, len(rows))]
+    return Pairs(*(rows[name].tolist() for name in ("en", "zh", "integration")))
+
+
+def photos(collection: str = "imagenet") -> Photos:
+    """Twenty labelled photos of ImageNet, or twenty pictures (32 x 32) of "cifar10".
+
+    ``names`` are torchvision's class names, so a model's ``argmax`` indexes them.
+    """
+    if collection == "imagenet":
+        from torchvision.models import MobileNet_V2_Weights
+
+        names = list(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
+    elif collection == "cifar10":
+        names = [
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ]
+    else:
+        raise ValueError(f"collection={collection!r}: choose 'imagenet' or 'cifar10'.")
+    folder = require("photos")
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["file"].startswith(collection)]
+    images = []
+    for row in rows:
+        with Image.open(folder / row["file"]) as image:
+            images.append(image.convert("RGB"))
+    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), names)
 
 
 def labelled_entities(split: str, labels: str = "agreed") -> list[LabelledSentence]:
@@ -257,34 +334,6 @@ def course_passages(least: int = 40) -> pd.DataFrame:
     return table[long & ~exercise].reset_index(drop=True)
 
 
-def ui_translations(
-    split: str, limit: int | None = None, by: str = "integration"
-) -> Pairs:
-    """Interface texts in English and Chinese: 21,836, 653 and 1,696. See notebook 14.
-
-    Args:
-        split: "train", "valid" or "test".
-        limit: keep only the first so many.
-        by: "integration" splits whole integrations (Home Assistant's word for what
-            talks to one product) and leaves out of "valid" and "test" what has a
-            near-duplicate in "train". "text" deals out single texts, in the same
-            numbers: the common slip, because the splits then share their phrases.
-    """
-    _check_split(split)
-    if by not in ("integration", "text"):
-        raise ValueError(f"by={by!r}: choose 'integration' or 'text'.")
-    table = pd.read_csv(
-        require("ui-translations") / "pairs.csv", dtype=str, keep_default_na=False
-    )
-    rows = table[table["split"] == split]
-    if by == "text":
-        order = SPLITS[::-1]  # the file is in the order of the pairs' hashes
-        before = table["split"].isin(order[: order.index(split)]).sum()
-        rows = table.iloc[before : before + len(rows)]
-    rows = rows.iloc[: _limited(limit, len(rows))]
-    return Pairs(*(rows[name].tolist() for name in ("en", "zh", "integration")))
-
-
 def course_questions(split: str) -> pd.DataFrame:
     """Questions about the course and where it answers them: 15 "valid", 82 "test".
 
@@ -295,40 +344,6 @@ def course_questions(split: str) -> pd.DataFrame:
     _check_split(split, ("valid", "test"))
     table = pd.read_json(_LABELS / "questions.jsonl", lines=True, dtype=False)
     return table[table.pop("split") == split].reset_index(drop=True)
-
-
-def photos(collection: str = "imagenet") -> Photos:
-    """Twenty labelled photos of ImageNet, or twenty pictures (32 x 32) of "cifar10".
-
-    ``names`` are torchvision's class names, so a model's ``argmax`` indexes them.
-    """
-    if collection == "imagenet":
-        from torchvision.models import MobileNet_V2_Weights
-
-        names = list(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
-    elif collection == "cifar10":
-        names = [
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ]
-    else:
-        raise ValueError(f"collection={collection!r}: choose 'imagenet' or 'cifar10'.")
-    folder = require("photos")
-    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["file"].startswith(collection)]
-    images = []
-    for row in rows:
-        with Image.open(folder / row["file"]) as image:
-            images.append(image.convert("RGB"))
-    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), names)
 
 
 def _texts(asset: str, split: str, limit: int | None, part: str = ".") -> Texts:

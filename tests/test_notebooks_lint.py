@@ -269,7 +269,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "html without alt": (replaces("Look at", '<img src="x.png">'), "alternative text"),
     "attachment": (
         lambda nb: nb.cells[2].update(attachments={"a.png": {"image/png": "iVBORw0K"}}),
-        "attached",
+        "no drawing of data/drawings shown in its cell",
     ),
 }
 

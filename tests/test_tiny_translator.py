@@ -106,7 +106,7 @@ def test_the_script_runs_on_a_few_pairs(
     assert (figures["low"] <= figures["high"]).all()
     recipe.compare(target, share=0.1, limit=100)
     table = pd.read_csv(target / "comparison.csv")
-    assert set(table["model"]) == {"pretrained encoder", "from scratch"}
+    assert set(table["model"]) == {*recipe.ENCODERS, "from scratch"}
 
 
 def test_batches_hold_every_pair_once_and_little_padding() -> None:

@@ -7,9 +7,14 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import AssetError
 from .paths import cache_root, command
+
+if TYPE_CHECKING:
+    from .manifest import Asset
+    from .own import Model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
             return _list(args.names)
         if args.verify:
             return _verify(args.names)
-        return _fetch(args)
+        return _fetch(args, args.names)
     except AssetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,14 +65,19 @@ def main(args: argparse.Namespace) -> int:
         return 130
 
 
-def _fetch(args: argparse.Namespace) -> int:
+def _fetch(args: argparse.Namespace, names: list[str]) -> int:
     from .fetch import collect, fetch
 
+    own, others = _own(names)
+    for model in own if names else []:
+        print(f"{model.id} is in the repository, in data/{model.id}: nothing to fetch.")
+    if names and not others:
+        return 0
     if args.download_only:
-        report = collect(args.names, args.download_only)
+        report = collect(others, args.download_only)
         done = "saved"
     else:
-        report = fetch(args.names, source=args.source, keep_archives=args.keep_archives)
+        report = fetch(others, source=args.source, keep_archives=args.keep_archives)
         done = "installed"
     for error in report.failed.values():
         print(f"error: {error}", file=sys.stderr)
@@ -81,7 +91,8 @@ def _verify(names: list[str]) -> int:
     from .store import state, verify
 
     root, broken = cache_root(), []
-    for asset in select(names, load_manifest()):
+    own, others = _own(names)
+    for asset in select(others, load_manifest()) if others or not names else []:
         bad = verify(asset, root)
         if bad:
             broken.append(asset.id)
@@ -90,37 +101,51 @@ def _verify(names: list[str]) -> int:
         else:
             good = state(asset, root) == "installed"
             print(f"{asset.id:20}{'in order' if good else 'not installed'}")
+    lost = [model for model in own if not model.in_order]
+    for model in own:
+        print(f"{model.id:20}{'damaged' if model in lost else 'in order'}")
     if broken:
         print(f"Run: {command('fetch', *broken)}")
-    return 1 if broken else 0
+    for model in lost:
+        print(f"Run: {model.restore}")
+    return 1 if broken or lost else 0
 
 
 def _list(names: list[str]) -> int:
-    from .manifest import load_manifest
-    from .manifest import select as select_assets
+    from .manifest import load_manifest, select
     from .store import state
 
     root, assets = cache_root(), load_manifest()
-    chosen = select_assets(names, assets) if names else list(assets.values())
+    own, others = _own(names)
+    chosen = list(assets.values())
+    if names:
+        chosen = select(others, assets) if others else []
+    listed: list[tuple[Asset | Model, str]] = [(a, state(a, root)) for a in chosen]
+    listed += [(model, "in repository") for model in own]
     heads = ["name", "size", "state", "licence", "precision"]
     rows = [
-        [
-            asset.id,
-            f"{asset.size / 1e6:.1f} MB",
-            state(asset, root),
-            asset.licence,
-            asset.precision,
-        ]
-        for asset in chosen
+        [item.id, f"{item.size / 1e6:.1f} MB", how, item.licence, item.precision]
+        for item, how in listed
     ]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     print(_line(heads, widths))
-    for asset, row in zip(chosen, rows, strict=True):
+    for (item, _), row in zip(listed, rows, strict=True):
         print(_line(row, widths))
         width = max(60, min(110, shutil.get_terminal_size().columns)) - 4
-        print(textwrap.indent(textwrap.fill(asset.origin, width), "    "))
-    print(f"In {root}; details: data/README.md")
+        print(textwrap.indent(textwrap.fill(item.origin, width), "    "))
+    print(f"In {root}, or in data/ of the repository; details: data/README.md")
     return 0
+
+
+def _own(names: list[str]) -> tuple[list[Model], list[str]]:
+    """The course's own models among ``names`` (without names: all), and the rest."""
+    from .own import load_models
+
+    models = {model.id: model for model in load_models()}
+    if not names:
+        return list(models.values()), []
+    rest = [name for name in names if name not in models]
+    return [models[name] for name in names if name in models], rest
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

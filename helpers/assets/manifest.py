@@ -115,8 +115,18 @@ def load_manifest(path: Path | None = None) -> dict[str, Asset]:
     Raises ManifestError naming the asset, the field and what was found there.
     """
     path = path or manifest_path()
+    tables = read_tables(path).get("asset", {})
+    if not isinstance(tables, dict) or not tables:
+        raise ManifestError(f"{path.name} has no [asset.NAME] table.")
+    assets = {name: _asset(name, table, path.name) for name, table in tables.items()}
+    _check_places(assets.values(), path.name)
+    return assets
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The manifest as TOML gives it; raises ManifestError if that fails."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("asset", {})
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError(
             f"The list of assets {path} does not exist. Work in a clone of the course "
@@ -124,11 +134,6 @@ def load_manifest(path: Path | None = None) -> dict[str, Asset]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path.name} is not valid TOML: {error}") from error
-    if not isinstance(tables, dict) or not tables:
-        raise ManifestError(f"{path.name} has no [asset.NAME] table.")
-    assets = {name: _asset(name, table, path.name) for name, table in tables.items()}
-    _check_places(assets.values(), path.name)
-    return assets
 
 
 def select(

@@ -114,8 +114,11 @@ def train_tokenizer(
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[(END, SPECIAL.index(END))]
     )
+    # Only the trainer calls bytes special; they are text, and must not be skipped.
+    settings = json.loads(tokenizer.to_str())
+    settings["added_tokens"] = settings["added_tokens"][: len(SPECIAL)]
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=Tokenizer.from_str(json.dumps(settings)),
         model_max_length=LONGEST,
         clean_up_tokenization_spaces=False,
         pad_token=PAD,

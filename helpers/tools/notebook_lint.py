@@ -14,6 +14,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
+from helpers.tools import drawings
 from helpers.tools.notebooks import ROOT
 from helpers.tools.outputs import WIDGET_VIEW
 from helpers.tools.ranges import RANGE_TAG, outdated, prose_findings
@@ -211,9 +212,7 @@ def _prose(notebook: NotebookNode) -> Iterator[str]:
     for text in texts:
         if _IMAGE.search(text):
             yield "an image without alternative text: write ![what it shows](file)"
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.get("attachments"):
-            yield "an image is attached to a Markdown cell: draw it in a code cell"
+    yield from drawings.findings(notebook)
 
 
 def _anatomy(notebook: NotebookNode, code: list[NotebookNode]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.tools import notebooks, refresh
+from helpers.tools import drawings, notebooks, refresh
 from helpers.tools.doctor import usable_cores
 from helpers.tools.kernels import MEMORY_NEEDED
 from helpers.tools.notebook_lint import lint
@@ -116,7 +116,7 @@ def notebook_command(
     variants: Sequence[str] = (),
     merge: bool = False,
 ) -> int:
-    """Run, refresh or lint the named notebooks; return 1 when one of them failed."""
+    """Do one thing with the named notebooks; return 1 when one of them failed."""
     try:
         paths = notebooks.find(names)
     except ValueError as error:
@@ -126,6 +126,8 @@ def notebook_command(
         return int(sum(map(_run, paths)) > 0)
     if command == "lint":
         return int(sum(_show_findings(path, lint(path)) for path in paths) > 0)
+    if command == "drawings":
+        return int(sum(map(_draw, paths)) > 0)
     played = [variant(name) for name in variants or VARIANTS]
     failed = False
     for path, found in refresh.refresh(paths, variants=played, merge=merge):
@@ -142,6 +144,16 @@ def _run(path: Path) -> bool:
     print(path.name)
     try:
         print(f"done: {notebooks.run(path)}")
+    except NotebookError as error:
+        _show_error(path, error)
+        return True
+    return False
+
+
+def _draw(path: Path) -> bool:
+    """Embed a notebook's drawings; True if it failed."""
+    try:
+        print(f"{path.name}: {'renewed' if drawings.renew(path) else 'as it was'}")
     except NotebookError as error:
         _show_error(path, error)
         return True
