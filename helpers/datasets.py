@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -325,24 +324,14 @@ def labelled_entities(split: str, labels: str = "agreed") -> list[LabelledSenten
 def course_passages(least: int = 40) -> pd.DataFrame:
     """Markdown cells of notebooks 01 to 12: columns notebook, cell, text.
 
-    Left out are cells of fewer than ``least`` words, exercises and what a program wrote
-    (how far the numbers move on other machines). Taught in notebook 14.
+    A copy, so that editing one notebook does not move the results of another.
+    Without cells of fewer than ``least`` words and exercises. Taught in notebook 14.
     """
     check_counts(least=least)
-    rows = []
-    for path in sorted((REPOSITORY / "notebooks").glob("[01][0-9]_*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            text = "".join(cell["source"])
-            tags = cell["metadata"].get("tags", [])
-            if (
-                path.name[:2] <= "12"
-                and cell["cell_type"] == "markdown"
-                and "expected-range" not in tags
-                and len(text.split()) >= least
-                and not re.search(r"^(\*\*|### )\d\d\.\d · ", text, re.MULTILINE)
-            ):
-                rows.append((path.name[:2], cell["id"], text))
-    return pd.DataFrame(rows, columns=["notebook", "cell", "text"])
+    table = pd.read_json(_LABELS / "course.jsonl", lines=True, dtype=False)
+    long = table["text"].str.split().map(len) >= least
+    exercise = table["text"].str.contains(r"(?m)^(?:\*\*|### )\d\d\.\d · ")
+    return table[long & ~exercise].reset_index(drop=True)
 
 
 def course_questions(split: str) -> pd.DataFrame:

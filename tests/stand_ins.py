@@ -17,6 +17,15 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 WHISPER = "openai/whisper-tiny.en"
 COMMIT = "0" * 40
 SENTENCES = ["a good film , and a long one", "translate English to German: the house"]
+SEQUENCES = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
 SMALL = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 
 
@@ -95,6 +104,64 @@ def _t5(folder: Path) -> None:
     T5(config).save_pretrained(folder)
 
 
+def _marian(folder: Path) -> None:
+    """opus-mt's tokenizer reads two SentencePiece models and a common vocabulary."""
+    import sentencepiece
+    from transformers import MarianConfig, MarianMTModel, MarianTokenizer
+
+    for side in ("source", "target"):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(SENTENCES),
+            model_prefix=str(folder / side),
+            vocab_size=40,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        (folder / f"{side}.model").rename(folder / f"{side}.spm")
+        (folder / f"{side}.vocab").unlink()
+    pieces = sentencepiece.SentencePieceProcessor(str(folder / "source.spm"))
+    names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
+    words = ["</s>", "<unk>", *(n for n in names if not n.startswith("<")), "<pad>"]
+    vocabulary = folder / "vocab.json"
+    vocabulary.write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    MarianTokenizer(
+        str(folder / "source.spm"), str(folder / "target.spm"), str(vocabulary)
+    ).save_pretrained(folder)
+    last = len(words) - 1
+    config = MarianConfig(
+        vocab_size=len(words),
+        pad_token_id=last,
+        decoder_start_token_id=last,
+        eos_token_id=0,
+        forced_eos_token_id=0,
+        **SEQUENCES,
+    )
+    MarianMTModel(config).save_pretrained(folder)
+
+
+def _bart(folder: Path) -> None:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import (
+        BartConfig,
+        BartForConditionalGeneration,
+        PreTrainedTokenizerFast,
+    )
+
+    pieces = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces.train_from_iterator(SENTENCES, 300, special_tokens=special)
+    PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_max_length=1024,
+    ).save_pretrained(folder)
+    config = BartConfig(vocab_size=pieces.get_vocab_size(), **SEQUENCES)
+    BartForConditionalGeneration(config).save_pretrained(folder)
+
+
 def _wav2vec2(folder: Path) -> None:
     from transformers import (
         Wav2Vec2Config,
@@ -149,6 +216,8 @@ HUB: dict[str, Callable[[Path], None]] = {
     "gpt2": _gpt2,
     "google-t5/t5-small": _t5,
     "t5-small": _t5,
+    "Helsinki-NLP/opus-mt-en-zh": _marian,
+    "facebook/bart-large-cnn": _bart,
     "facebook/wav2vec2-base-960h": _wav2vec2,
     "openai/whisper-small.en": _whisper,
 }

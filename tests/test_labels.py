@@ -181,3 +181,15 @@ def lost(questions: pd.DataFrame, passages: pd.DataFrame) -> list[str]:
         if q.answers[0].lower() not in texts.get(q.cells[0], q.answers[0]).lower():
             messages.append(f"{q.question} {q.cells[0]} lacks {q.answers[0]!r}.")
     return messages
+
+
+def test_summaries_are_shorter_than_their_texts() -> None:
+    table = pd.read_json(FOLDER / "summaries.jsonl", lines=True)
+    assert set(table.genre) == {"course", "docstring"}
+    assert table.genre.value_counts().min() >= 40
+    assert table.reference.is_unique
+    for row in table.itertuples():
+        text = " ".join(row.sentences)
+        assert len(row.sentences) >= 3, row.source
+        assert row.reference not in text, "the answer stands in the text"
+        assert len(row.reference.split()) < len(text.split()) < 300, row.source
