@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
             return _list(args.names)
         if args.verify:
             return _verify(args.names)
-        return _fetch(args, args.names)
+        return _fetch(args)
     except AssetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -65,13 +65,13 @@ def main(args: argparse.Namespace) -> int:
         return 130
 
 
-def _fetch(args: argparse.Namespace, names: list[str]) -> int:
+def _fetch(args: argparse.Namespace) -> int:
     from .fetch import collect, fetch
 
-    own, others = _own(names)
-    for model in own if names else []:
+    own, others = _own(args.names)
+    for model in own if args.names else []:
         print(f"{model.id} is in the repository, in data/{model.id}: nothing to fetch.")
-    if names and not others:
+    if args.names and not others:
         return 0
     if args.download_only:
         report = collect(others, args.download_only)

@@ -433,7 +433,8 @@ def main(target: Path = TARGET, epochs: int = EPOCHS, every: int = 1) -> None:
                 )
                 if protocol == "test" and seed == SEEDS[0] and size == len(rows):
                     weights = {k: v.half() for k, v in model.state_dict().items()}
-                    save_file(weights, target / "model.safetensors")
+                    with replacing(target / "model.safetensors") as temporary:
+                        save_file(weights, temporary)
     frame = pd.DataFrame(log)
     frame.to_csv(target / "log.csv", index=False, float_format="%.4g")
     print(frame.round(3).to_string(index=False))

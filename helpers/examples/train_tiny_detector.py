@@ -589,11 +589,12 @@ def choose_names(
     result = outputs(head, data)
     found = detect(result)
     vectors = look_again(network, valid, result[3], found)
+    truth = every(valid)
     best, chosen = -1.0, None
     for strength in STRENGTHS:
         names = fit_names(x, y, strength)
         again = rename(found, vectors, names)
-        score = bootstrap(again, every(valid), result[3], draws=0)["mAP50"][0]
+        score = bootstrap(again, truth, result[3], draws=0)["mAP50"][0]
         print(f"strength {strength}: mAP50 {score:.3f} on the validation scenes")
         if score > best:
             best, chosen = score, names
@@ -655,10 +656,10 @@ def judge(
     result = outputs(head, data)
     plain = detect(result)
     vectors = look_again(network, scenes, result[3], plain)
-    rows = []
+    truth, rows = every(scenes), []
     stages = {"head alone": plain, "second look": rename(plain, vectors, names)}
     for stage, found in stages.items():
-        table = bootstrap(found, every(scenes), result[3], draws)
+        table = bootstrap(found, truth, result[3], draws)
         row: dict[str, Any] = {"categories from": stage}
         for column in table:
             low, high = table[column][1:].quantile([0.025, 0.975])

@@ -15,6 +15,7 @@ weights. With one of these words at the end of the command:
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -32,7 +33,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from tokenizers.trainers import BpeTrainer
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     AutoModelForCausalLM,
@@ -50,18 +50,11 @@ from transformers import (
 
 import helpers
 from helpers.datasets import Pairs, ui_translations
+from helpers.examples.pretrain_tiny_bert import adamw, one_cycle
 from helpers.layers import count_parameters
 
-__all__ = [
-    "LengthBatches",
-    "Reader",
-    "Sentences",
-    "adamw",
-    "bleu",
-    "build_decoder",
-    "collate",
-]
-__all__ += ["compare", "encode", "join", "main", "one_cycle", "scratch", "teacher"]
+__all__ = ["LengthBatches", "Reader", "Sentences", "bleu", "build_decoder", "collate"]
+__all__ += ["compare", "encode", "join", "main", "scratch", "teacher"]
 __all__ += ["train_tokenizer", "translate"]
 
 TARGET = Path(__file__).parents[2] / "data" / "tiny-translator"
@@ -305,17 +298,6 @@ def teacher(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, None]:
         label_smoothing=SMOOTHING if model.training else 0.0,
     )
     return loss, None
-
-
-def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """Up for a tenth of the steps, then down to nothing."""
-    lr = optimizer.param_groups[0]["lr"]
-    return OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
-
-
-def adamw(model: nn.Module, lr: float = MAX_LR) -> torch.optim.Optimizer:
-    """AdamW with a shorter memory than usual: it forgives the high learning rate."""
-    return torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), fused=True)
 
 
 # Translating ---------------------------------------------------------------------
@@ -567,4 +549,6 @@ COMMANDS: dict[str, Callable[[], object]] = {
 }
 
 if __name__ == "__main__":
-    COMMANDS[" ".join(sys.argv[1:])]()
+    parser = argparse.ArgumentParser(description="Train, or do what is named.")
+    parser.add_argument("command", nargs="?", default="", choices=COMMANDS)
+    COMMANDS[parser.parse_args().command]()
