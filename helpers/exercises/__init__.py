@@ -29,6 +29,7 @@ Grader = Callable[[Any], str | None]
 class _Exercise:
     grade: Grader
     praise: str
+    function: str
 
 
 # Part of the message for an answer that makes the grader stumble.
@@ -41,10 +42,13 @@ _registry: dict[str, _Exercise] = {}
 _ANSWER_ERRORS = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
 
 
-def exercise(id: str, praise: str = "") -> Callable[[Grader], Grader]:
+def exercise(
+    id: str, praise: str = "", function: str = ""
+) -> Callable[[Grader], Grader]:
     """Register the decorated grader as exercise `id`, such as "09.1".
 
-    `praise` is one sentence printed after "correct": what the answer means.
+    `praise` is one sentence printed after "correct": what the answer means. `function`
+    is the name that the statement gives to an answer that must be callable.
     Raises `ValueError` when `id` is malformed or taken.
     """
     if not re.fullmatch(r"\d\d\.\d", id):
@@ -57,7 +61,7 @@ def exercise(id: str, praise: str = "") -> Callable[[Grader], Grader]:
                 f"exercise {id!r} exists already in {taken.grade.__module__}; "
                 "give this one another number"
             )
-        _registry[id] = _Exercise(grade, praise)
+        _registry[id] = _Exercise(grade, praise, function)
         return grade
 
     return register
@@ -107,6 +111,11 @@ def _find(id: str) -> _Exercise:
 
 def _grade(found: _Exercise, answer: object) -> str | None:
     """Run a grader; an answer that it cannot read becomes a message."""
+    if found.function and not callable(answer):
+        return (
+            f"the answer is a function: set answer = {found.function}, "
+            "without brackets."
+        )
     errors = Exception if callable(answer) else _ANSWER_ERRORS
     try:
         return found.grade(answer)

@@ -46,10 +46,12 @@ def _scatter(X: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
     return between, equal, within
 
 
-@exercise("02.2", "It asks for heaps, and a linear head does not need heaps.")
+@exercise(
+    "02.2",
+    "It asks for heaps, and a linear head does not need heaps.",
+    function="ratio",
+)
 def _ratio(answer: Callable[..., Any]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = ratio, without brackets."
     random = torch.Generator().manual_seed(0)
     y = torch.tensor([0] * 4 + [1] * 9 + [2] * 15)
     X = torch.randn(28, 5, generator=random) + 2 * y[:, None]
@@ -90,10 +92,12 @@ def _nearest(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     return (normalize(A) @ normalize(B).T).argmax(dim=1)
 
 
-@exercise("02.3", "An offset is not all: what was never read cannot be moved back.")
+@exercise(
+    "02.3",
+    "An offset is not all: what was never read cannot be moved back.",
+    function="match",
+)
 def _match(answer: Callable[..., Any]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = match, without brackets."
     random = torch.Generator().manual_seed(0)
     B = torch.randn(40, 6, generator=random)
     B = B * (0.2 + 3 * torch.rand(40, 1, generator=random))  # lengths must not matter

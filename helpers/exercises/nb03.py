@@ -40,10 +40,12 @@ def _collapsed(answer: float) -> str | None:
     )
 
 
-@exercise("03.2", "One shift by one place is all that makes a language model causal.")
+@exercise(
+    "03.2",
+    "One shift by one place is all that makes a language model causal.",
+    function="causal_loss",
+)
 def _causal_loss(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = causal_loss, without brackets."
     generator = torch.Generator().manual_seed(0)
     tokens = torch.tensor([[3, 5, 6, 7, 5], [3, 4, 8, 0, 0], [3, 9, 4, 4, 0]])
     scores = torch.randn(3, 5, 10, generator=generator, dtype=torch.float64)
@@ -93,10 +95,10 @@ def _causal_loss(answer: Callable[..., torch.Tensor]) -> str | None:
     )
 
 
-@exercise("03.3", "The pairs decide what a contrastive loss learns.")
+@exercise(
+    "03.3", "The pairs decide what a contrastive loss learns.", function="half_views"
+)
 def _half_views(answer: Callable[..., object]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = half_views, without brackets."
     x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0)) + 0.1
     given = x.clone()
     views = answer(given)

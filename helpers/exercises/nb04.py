@@ -38,10 +38,8 @@ _VOCAB = {"a", "un", "unwatch", "watch", "##watch", "##able", "##a", "##b"}
 _VOCAB |= {"film", "##s", "f", "[UNK]"}
 
 
-@exercise("04.2", "Cutting is greedy and needs no model at all.")
+@exercise("04.2", "Cutting is greedy and needs no model at all.", function="cut")
 def _cut(answer: Callable[[str, set[str]], list[str]]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = cut, without brackets."
     whole = answer("film", set(_VOCAB))
     if whole is None:
         return "the function returns None; did its `return` get lost?"
@@ -70,12 +68,14 @@ def _cut(answer: Callable[[str, set[str]], list[str]]) -> str | None:
     return None
 
 
-@exercise("04.3", "Average the losses, token by token, and take the exponential last.")
+@exercise(
+    "04.3",
+    "Average the losses, token by token, and take the exponential last.",
+    function="perplexity",
+)
 def _perplexity(
     answer: Callable[[Sequence[float], Sequence[int]], float],
 ) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = perplexity, without brackets."
     losses, counts = [1.0, 3.0, 2.5], [10, 30, 160]
     value = float(answer(losses, counts))
     mean = sum(a * b for a, b in zip(losses, counts, strict=True)) / sum(counts)

@@ -27,10 +27,12 @@ def _expensive(answer: float) -> str | None:
     return "set 12 d^2 equal to 2 n d, and solve for n."
 
 
-@exercise("06.2", "Both rules in one tensor, ready for every layer and head.")
+@exercise(
+    "06.2",
+    "Both rules in one tensor, ready for every layer and head.",
+    function="visible",
+)
 def _visible(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = visible, without brackets."
     lengths, n = torch.tensor([4, 2, 1]), 4
     mask = answer(lengths, n)
     if not isinstance(mask, torch.Tensor):
@@ -70,10 +72,12 @@ def _turned(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     return torch.stack([a * c - b * s, a * s + b * c], dim=-1).flatten(-2)
 
 
-@exercise("06.3", "A turned score knows the distance of two tokens, and no place.")
+@exercise(
+    "06.3",
+    "A turned score knows the distance of two tokens, and no place.",
+    function="rotate",
+)
 def _rotate(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = rotate, without brackets."
     generator = torch.Generator().manual_seed(0)
     n, d = 5, 8
     x = torch.randn(2, n, d, generator=generator)
@@ -118,10 +122,12 @@ def _reference(Q: torch.Tensor, K: torch.Tensor, V: torch.Tensor) -> torch.Tenso
     return torch.softmax(Q @ K.T / Q.shape[1] ** 0.5, dim=1) @ V
 
 
-@exercise("06.4", "FlashAttention reads keys this way, with memory for one block.")
+@exercise(
+    "06.4",
+    "FlashAttention reads keys this way, with memory for one block.",
+    function="chunked",
+)
 def _chunked(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = chunked, without brackets."
     generator = torch.Generator().manual_seed(0)
     Q, K = torch.randn(2, 12, 8, generator=generator)
     Q, V = Q[:5], torch.randn(12, 3, generator=generator)

@@ -42,12 +42,12 @@ def _number(value: object) -> float:
     return float(torch.as_tensor(value))
 
 
-@exercise("07.2", "Only hidden tokens count, each of them once.")
+@exercise(
+    "07.2", "Only hidden tokens count, each of them once.", function="masked_loss"
+)
 def _masked_loss(
     answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = masked_loss, without brackets."
     generator = torch.Generator().manual_seed(7)
     z = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
     labels = torch.tensor([[-100, 3, -100, -100, -100, -100], [0, -100, 2, 4, 1, -100]])
@@ -111,11 +111,11 @@ def _partners(
 
 
 @exercise(
-    "07.4", "With group = arange(n) nothing is left out, and it is InfoNCE again."
+    "07.4",
+    "With group = arange(n) nothing is left out, and it is InfoNCE again.",
+    function="partner_loss",
 )
 def _groups(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = partner_loss, without brackets."
     generator = torch.Generator().manual_seed(5)
     a, b = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
     group, tau = torch.tensor([0, 1, 0, 2, 1, 0]), 0.5

@@ -41,10 +41,12 @@ def _word_order(answer: tuple[str, str, Sequence[str]]) -> str | None:
     return None
 
 
-@exercise("11.2", "The merged layer is an ordinary one: LoRA costs nothing in use.")
+@exercise(
+    "11.2",
+    "The merged layer is an ordinary one: LoRA costs nothing in use.",
+    function="merge",
+)
 def _merge(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = merge, without brackets."
     draws = torch.Generator().manual_seed(0)
     W, A, B = (
         torch.randn(shape, generator=draws) for shape in [(5, 3), (2, 3), (5, 2)]
@@ -83,10 +85,10 @@ def _merge(answer: Callable[..., torch.Tensor]) -> str | None:
     return "W + alpha / r * B @ A should come out."
 
 
-@exercise("11.3", "A sure model keeps few tokens, an unsure one many.")
+@exercise(
+    "11.3", "A sure model keeps few tokens, an unsure one many.", function="top_p"
+)
 def _top_p(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = top_p, without brackets."
     start = torch.tensor([0.05, 0.40, 0.10, 0.25, 0.20])
     got = answer(start.log() + 1.5, 0.7)
     if not isinstance(got, torch.Tensor) or got.shape != start.shape:

@@ -54,10 +54,12 @@ def _recall(scores: np.ndarray, k: int) -> float:
     return float((best == np.arange(len(scores))[:, None]).any(axis=1).mean())
 
 
-@exercise("12.2", "The right name is often among the first few when it is not first.")
+@exercise(
+    "12.2",
+    "The right name is often among the first few when it is not first.",
+    function="recall_at_k",
+)
 def _recall_at_k(answer: Callable[..., Any]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = recall_at_k, without brackets."
     queries, index = _cases()
     scores = queries @ index.T
     wanted = [_recall(scores, k) for k in (1, 4)]

@@ -26,10 +26,12 @@ def _threshold(answer: float) -> str | None:
     return "an alarm costs 1 - p on average, silence 20 p: at which p are they equal?"
 
 
-@exercise("14.2", "Whole spans are the stricter judge; say which one you report.")
+@exercise(
+    "14.2",
+    "Whole spans are the stricter judge; say which one you report.",
+    function="word_f1",
+)
 def _word_f1(answer: Callable[[list[str], list[str]], float]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = word_f1, without brackets."
     truth = ["PERSON", "PERSON", "", "", "DATE", "", "", ""]
     guess = ["PERSON", "", "", "PLACE", "DATE", "DATE", "", ""]
     got = answer(truth, guess)
@@ -86,10 +88,12 @@ def _next(prefix: tuple[str, ...]) -> dict[str, float]:
     return {"end": 0.9, "on": 0.1} if prefix[0] == "b" else {"end": 0.6, "on": 0.4}
 
 
-@exercise("14.4", "A beam of two already escapes the trap that greedy falls into.")
+@exercise(
+    "14.4",
+    "A beam of two already escapes the trap that greedy falls into.",
+    function="beam",
+)
 def _beam(answer: Callable[..., tuple[tuple[str, ...], float]]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = beam, without brackets."
     try:
         greedy = answer(_next, 1, 3)
         prefix, probability = greedy

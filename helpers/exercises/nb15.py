@@ -79,10 +79,12 @@ def _saved(answer: tuple[int, int]) -> str | None:
     return None
 
 
-@exercise("15.3", "Long sentences weigh more, and the rate may pass 100 %.")
+@exercise(
+    "15.3",
+    "Long sentences weigh more, and the rate may pass 100 %.",
+    function="corpus_wer",
+)
 def _corpus(answer: Callable[[list[str], list[str]], float]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = corpus_wer, without brackets."
     said, heard = ["one two three four", "five"], ["one two three four", "six seven"]
     rate = float(answer(said, heard))
     if abs(rate - 1.0) < 1e-6:
@@ -109,10 +111,12 @@ def _corpus(answer: Callable[[list[str], list[str]], float]) -> str | None:
     return None
 
 
-@exercise("15.4", "A short word is no longer drowned in the silence behind it.")
+@exercise(
+    "15.4",
+    "A short word is no longer drowned in the silence behind it.",
+    function="speech_mean",
+)
 def _speech_mean(answer: Callable[..., torch.Tensor]) -> str | None:
-    if not callable(answer):
-        return "the answer is a function: set answer = speech_mean, without brackets."
     states = torch.randn(3, 8, 4, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([320 * 3, 320 * 4 + 1, 320 * 8])
     given = answer(states.clone(), lengths)
