@@ -29,7 +29,9 @@ def licences(name: str) -> str:
     said = [about.get(field) or "" for field in ("License-Expression", "License")]
     said += [line for line in about.get_all("Classifier") or [] if "License" in line]
     files = importlib.metadata.files(name) or []
-    texts = [file for file in files if re.match("LICEN|COPYING", file.name, re.I)]
+    texts = [
+        file for file in files if re.match("LICEN|COPYING", file.name, re.IGNORECASE)
+    ]
     said += [text.read_text("utf-8")[:400] for text in texts]
     return "\n".join(said)
 
