@@ -199,10 +199,15 @@ def sweep(
         seconds = time.process_time() - start
         splits = ("valid", "test") if test else ("valid",)
         right = {s: helpers.evaluate(model, loaders[s])["accuracy"] for s in splits}
-        row = {"rank": rank, "lr": lr, "seed": seed, "seconds": round(seconds, 1)}
-        row["trainable"] = helpers.count_parameters(model)[0]
-        row |= {s: round(a, 4) for s, a in right.items()}
-        rows.append({name: str(row.get(name, "")) for name in COLUMNS})
+        new: dict[str, float] = {
+            "rank": rank,
+            "lr": lr,
+            "seed": seed,
+            "seconds": round(seconds, 1),
+        }
+        new["trainable"] = helpers.count_parameters(model)[0]
+        new |= {s: round(a, 4) for s, a in right.items()}
+        rows.append({name: str(new.get(name, "")) for name in COLUMNS})
         _write(target, rows, limit)
         print(", ".join(f"{k} {v}" for k, v in rows[-1].items()), flush=True)
         return right["valid"]
