@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import platform
 import random
@@ -52,6 +53,9 @@ def configure() -> None:
     if not online:
         # Nothing is downloaded, and a bar for half a second of loading is litter.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # torchao, which transformers imports, calls what torch will refuse one day.
+    pytree = logging.getLogger("torch.utils._pytree")
+    pytree.addFilter(lambda record: "is an Enum subclass" not in str(record.msg))
     # Waiting OpenMP threads that spin cost a busy two-core machine a factor of ten.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # For fit(deterministic=True); cuBLAS reads it once, when CUDA starts.

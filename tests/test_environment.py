@@ -248,6 +248,16 @@ def test_tensorflow_starts_without_its_greeting() -> None:
     )
 
 
+def test_transformers_imports_its_models_without_a_word() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import helpers; from transformers import BertModel"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == done.stderr == ""
+
+
 def test_pytorch_and_its_vision_models_load_after_tensorflow() -> None:
     code = (
         "import helpers; helpers.setup(framework='tensorflow')\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,11 +11,20 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import zmq
+import zmq.asyncio
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.session import Session
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers.tools import ranges
-from helpers.tools.kernels import NotEnoughMemory, Reservation, kernel_environment
+from helpers.tools.kernels import (
+    NotEnoughMemory,
+    PatientClient,
+    Reservation,
+    kernel_environment,
+)
 from helpers.tools.notebooks import NotebookError
 from helpers.tools.refresh import play, refresh
 from helpers.tools.variants import SAVING, VARIANTS, another
@@ -284,3 +294,30 @@ def test_a_shell_cannot_switch_assertions_off(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     found = kernel_environment(ONE)
     assert not {"COURSE_ASSERTIONS", "ONEDNN_MAX_CPU_ISA"} & set(found)
+
+
+async def reply_that_wakes_nobody(channel_class: type[AsyncZMQSocketChannel]) -> str:
+    """What a channel gets when its socket is used while a reply comes in."""
+    session = Session(key=b"")
+    context = zmq.asyncio.Context()
+    kernel = zmq.Context.shadow(context.underlying).socket(zmq.PAIR)
+    socket = context.socket(zmq.PAIR)
+    kernel.bind("inproc://shell")
+    socket.connect("inproc://shell")
+    waiting = asyncio.ensure_future(channel_class(socket, session).get_msg())
+    try:
+        await asyncio.sleep(0.1)
+        session.send(kernel, "execute_reply")
+        # The event is taken, as by a message that is sent past the asyncio socket.
+        while not zmq.Socket.shadow(socket.underlying).get(zmq.EVENTS) & zmq.POLLIN:
+            pass
+        return str((await asyncio.wait_for(waiting, 20))["msg_type"])
+    finally:
+        kernel.close(linger=0)
+        socket.close(linger=0)
+        context.term()
+
+
+def test_a_reply_that_wakes_nobody_is_found() -> None:
+    channel = PatientClient.shell_channel_class.default_value
+    assert asyncio.run(reply_that_wakes_nobody(channel)) == "execute_reply"

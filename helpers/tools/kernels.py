@@ -13,10 +13,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from queue import Empty
 from typing import Any, Self
 
 import psutil
 from filelock import FileLock
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from traitlets import Type
 
 from helpers.tools.variants import Variant
 
@@ -25,6 +29,7 @@ __all__ = [
     "KERNEL_ENVIRONMENT",
     "MEMORY_NEEDED",
     "NotEnoughMemory",
+    "PatientClient",
     "Reservation",
     "dead_kernel_report",
     "kernel_arguments",
@@ -65,6 +70,34 @@ _LONGEST_WAIT = 1800  # seconds for other kernels to end
 
 class NotEnoughMemory(RuntimeError):
     """A kernel was not started: too little memory is free."""
+
+
+class _PatientChannel(AsyncZMQSocketChannel):
+    """A channel that looks for messages itself, and does not only wait to be woken.
+
+    jupyter_client sends past the asyncio socket that waits for replies; a reply that
+    comes while an Output widget's message leaves wakes nobody (its pull request 1059).
+    """
+
+    async def get_msg(  # type: ignore[override]  # as in jupyter_client
+        self, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """The next message; raises `queue.Empty` after ``timeout`` seconds."""
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                message: dict[str, Any] = await super().get_msg(max(0, min(1, left)))
+                return message
+            except Empty:
+                if left <= 1:
+                    raise
+
+
+class PatientClient(AsyncKernelClient):
+    """The client of a kernel; a reply that woke nobody is found a second later."""
+
+    shell_channel_class = Type(_PatientChannel)
 
 
 def kernel_environment(variant: Variant) -> dict[str, str]:

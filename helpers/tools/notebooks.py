@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from helpers.files import replacing
 from helpers.tools.kernels import (
     KERNEL_ARGUMENTS,
+    PatientClient,
     Reservation,
     dead_kernel_report,
     kernel_exitcode,
@@ -151,6 +152,7 @@ def execute(
         on_cell_executed=executed,
     )
     client.km = manager = client.create_kernel_manager()
+    manager.client_factory = PatientClient
     folder = use_socket_files(manager)
     stop, peak = threading.Event(), 0
     exitcode: object = None
