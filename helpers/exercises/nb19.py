@@ -112,10 +112,9 @@ def _tpr_at(answer: Callable[..., Any]) -> str | None:
             "lowest."
         )
     low = [np.mean(members < np.quantile(outsiders, q)) for q in (0.01, 0.5)]
-    if abs(one - low[0]) < 0.02 and abs(half - low[1]) < 0.02:
+    if max(abs(one - low[0]), abs(half - low[1])) < 1e-6:
         return "high scores mean member: accuse above the threshold, not below."
-    cut = np.quantile(members, 0.99)
-    if abs(one - np.mean(outsiders >= cut)) < 1e-6:
+    if abs(half - np.mean(outsiders > np.sort(members)[49])) < 1e-6:
         return (
             "the two groups are exchanged: set the threshold on the outsiders, then "
             "count members above it."
