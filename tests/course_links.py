@@ -1,4 +1,4 @@
-"""Headings of the notebooks, and the links between them, as JupyterLab resolves them."""
+"""Headings of the notebooks and links between them, as JupyterLab resolves them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,6 @@ def broken(target: str, folder: Path = NOTEBOOKS) -> str | None:
         return "no such file"
     if path is not None and not path.is_relative_to(ROOT):
         return "outside the course"
-    if fragment and path is not None and path.suffix == ".ipynb":
-        if fragment not in sections(path.name[:2]):
-            return "no such heading"
-    return None
+    if not fragment or path is None or path.suffix != ".ipynb":
+        return None
+    return None if fragment in sections(path.name[:2]) else "no such heading"

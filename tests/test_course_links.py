@@ -11,7 +11,9 @@ from helpers.tools.notebooks import NOTEBOOKS
 from tests.course_links import anchor, broken, links, section_at, sections
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem
+)
 def test_links_of_a_notebook_resolve(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]

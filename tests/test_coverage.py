@@ -19,10 +19,11 @@ COVERAGE: dict[str, Any] = tomllib.loads(
 ROWS: list[dict[str, Any]] = COVERAGE["row"]
 DOCUMENTS = ("D0", "D1", "D2", "D3", "D4")
 QUESTIONS = {"D0": 3, "D1": 2, "D2": 3, "D3": 3, "D4": 3}
-NAMED = """PyTorch · TensorFlow · Keras · PyTorch Lightning · Hugging Face · transformers ·
-TensorFlow Hub · spaCy · OpenCV · PIL · ImageNet · MNIST · Wikipedia · COCO · CIFAR-10 ·
-BERT · GPT · ResNet · VGG · T5 · MobileNet · DeepSpeech · Wav2Vec · Medium ·
-Deep Learning with PyTorch · Deep Learning with TensorFlow · Towards Data Science"""
+NAMED = """PyTorch · TensorFlow · Keras · PyTorch Lightning · Hugging Face ·
+transformers · TensorFlow Hub · spaCy · OpenCV · PIL · ImageNet · MNIST · Wikipedia ·
+COCO · CIFAR-10 · BERT · GPT · ResNet · VGG · T5 · MobileNet · DeepSpeech · Wav2Vec ·
+Deep Learning with PyTorch · Deep Learning with TensorFlow · Medium ·
+Towards Data Science"""
 CHAPTERS = {"applications": "应用场景", "tools": "工具和资源推荐", "faq": "常见问题"}
 
 
@@ -110,7 +111,9 @@ def test_the_original_says_so(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["applications", "tools"])
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_item_of_a_list_has_a_row(document: str, kind: str) -> None:
-    items = re.findall(r"^ *(?:\d+\.|[-*]) +(.+)$", chapter(document, kind), re.M)
+    items = re.findall(
+        r"^ *(?:\d+\.|[-*]) +(.+)$", chapter(document, kind), re.MULTILINE
+    )
     listed = rows(document=document, chapter=kind, kind="list")
     assert len(listed) == len(items)
     for item, row in zip(items, listed, strict=True):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,7 +73,7 @@ TASKS: dict[str, Callable[[str, int], Texts]] = {
 }
 
 
-def load(name: str, layers: int | None = None) -> tuple[Any, nn.Module]:
+def load(name: str, layers: int | None = None) -> tuple[Any, Any]:
     """Tokenizer and encoder of one of `MODELS`, cut after so many layers."""
     tokenizer = AutoTokenizer.from_pretrained(MODELS[name])
     if tokenizer.pad_token is None:
@@ -103,7 +102,7 @@ def every_layer(model: nn.Module, batch: Any) -> Tensor:
     return torch.cat(means, dim=1)
 
 
-def vectors(tokenizer: Any, model: nn.Module, data: Texts) -> list[Features]:
+def vectors(tokenizer: Any, model: Any, data: Texts) -> list[Features]:
     """Vectors of ``data`` after the word table and after every layer of ``model``."""
     loader = helpers.token_loader(data, tokenizer, max_length=TOKENS)
     cached = helpers.cache_features(model, loader, embed=every_layer)
@@ -134,10 +133,10 @@ def accuracy(train: Features, test: Features) -> float:
 
 
 class _Classifier(nn.Module):
-    def __init__(self, encoder: nn.Module, classes: int) -> None:
+    def __init__(self, encoder: Any, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.config.hidden_size, classes)  # type: ignore[union-attr, arg-type]
+        self.head = nn.Linear(encoder.config.hidden_size, classes)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         scores: Tensor = self.head(helpers.mean_pool(self.encoder, batch))
@@ -232,4 +231,4 @@ def _write(path: Path, rows: list[list[str]], note: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -47,31 +47,23 @@ def _contenders(answer: Contenders) -> str | None:
 
 
 _BRIEFS = {
-    "A": (
-        "frozen",
-        "A has few labels and a laptop, and photos are what backbones know: features "
-        "and a linear head take minutes.",
-    ),
-    "B": (
-        "zero-shot",
-        "B has no label at all: compare each message's vector with the vectors of the "
-        "five headings.",
-    ),
-    "C": (
-        "full",
-        "C has many labels, a GPU, and pictures unlike the pretraining's: all weights "
-        "should move.",
-    ),
-    "D": (
-        "LoRA",
-        "D needs fifty versions side by side: one frozen model and fifty thin "
-        "additions fit, fifty full copies do not.",
-    ),
-    "E": (
-        "plain",
-        "E must show and strike words: a linear model on word counts is its own "
-        "explanation.",
-    ),
+    "A": "frozen",
+    "B": "zero-shot",
+    "C": "full",
+    "D": "LoRA",
+    "E": "plain",
+}
+_WHY = {
+    "A": """A has few labels and a laptop, and photos are what backbones know: features
+        and a linear head take minutes.""",
+    "B": """B has no label at all: compare each message's vector with the vectors of
+        the five headings.""",
+    "C": """C has many labels, a GPU, and pictures unlike the pretraining's: all
+        weights should move.""",
+    "D": """D needs fifty versions side by side: one frozen model and fifty thin
+        additions fit, fifty full copies do not.""",
+    "E": """E must show and strike words: a linear model on word counts is its own
+        explanation.""",
 }
 
 
@@ -85,15 +77,15 @@ def _briefs(answer: Mapping[str, str]) -> str | None:
     missing = sorted(set(_BRIEFS) - set(given))
     if missing:
         return f"no way for {', '.join(missing)} yet: each brief gets one."
-    ways = {way.casefold() for way, _ in _BRIEFS.values()}
+    ways = {way.casefold() for way in _BRIEFS.values()}
     unknown = sorted(set(given.values()) - ways)
     if unknown:
         return f"{unknown[0]!r} is not one of {', '.join(sorted(ways))}."
     if len({given[letter] for letter in _BRIEFS}) < len(_BRIEFS):
         return "each of the five ways is used once."
-    for letter, (way, hint) in _BRIEFS.items():
+    for letter, way in _BRIEFS.items():
         if given[letter] != way.casefold():
-            return hint
+            return _WHY[letter]
     return None
 
 
@@ -110,7 +102,7 @@ def _leaks(answer: Iterable[int]) -> str | None:
     }
     guilty = {
         2: "look at 2 again: two sentences of one review share its film and its mood.",
-        3: "look at 3 again: the best of ten on the test set is chosen by the test set.",
+        3: "look at 3 again: the best of ten on the test set was chosen by it.",
         5: "look at 5 again: the quiz and its answers were on the web by 2023.",
         6: "look at 6 again: what decides when to stop has been used for training.",
     }
