@@ -236,6 +236,7 @@ def _clip(folder: Path) -> None:
 HUB: dict[str, Callable[[Path], None]] = {
     "google-bert/bert-base-uncased": _bert,
     "bert-base-uncased": _bert,
+    "BAAI/bge-base-en-v1.5": _bert,
     "distilbert/distilbert-base-uncased-finetuned-sst-2-english": _sentiment,
     "openai-community/gpt2": _gpt2,
     "gpt2": _gpt2,
