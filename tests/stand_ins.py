@@ -208,9 +208,35 @@ def _whisper(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+def _clip(folder: Path) -> None:
+    """CLIP's tokenizer is byte-level BPE with an end-of-word mark."""
+    from tokenizers import CharBPETokenizer
+    from transformers import (
+        CLIPConfig,
+        CLIPImageProcessor,
+        CLIPModel,
+        CLIPProcessor,
+        CLIPTokenizer,
+    )
+
+    pieces = CharBPETokenizer(lowercase=True, suffix="</w>")
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    pieces.train_from_iterator(SENTENCES, 300, special_tokens=special)
+    pieces.save_model(str(folder))
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    tokenizer.model_max_length = 77
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+    CLIPProcessor(images, tokenizer).save_pretrained(folder)
+    text = {"vocab_size": 320, "num_hidden_layers": 1, **SMALL}
+    vision = {"image_size": 32, "patch_size": 16, "num_hidden_layers": 1, **SMALL}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
+    CLIPModel(config).save_pretrained(folder)
+
+
 HUB: dict[str, Callable[[Path], None]] = {
     "google-bert/bert-base-uncased": _bert,
     "bert-base-uncased": _bert,
+    "BAAI/bge-base-en-v1.5": _bert,
     "distilbert/distilbert-base-uncased-finetuned-sst-2-english": _sentiment,
     "openai-community/gpt2": _gpt2,
     "gpt2": _gpt2,
@@ -220,6 +246,7 @@ HUB: dict[str, Callable[[Path], None]] = {
     "facebook/bart-large-cnn": _bart,
     "facebook/wav2vec2-base-960h": _wav2vec2,
     "openai/whisper-small.en": _whisper,
+    "openai/clip-vit-base-patch32": _clip,
 }
 # `pipeline("sentiment-analysis")` names its default by a short revision.
 REVISIONS = ("main", "714eb0f")
