@@ -288,7 +288,7 @@ def test_doctor_explains_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     *_, last = doctor.check_packages()
     assert last.level == "warning"
-    assert "notebook 12 and one section of 02 need WSL" in last.text
+    assert "notebooks 12, 18 and a part of 02 need WSL" in last.text
 
 
 def test_doctor_misses_nothing_that_windows_cannot_have(

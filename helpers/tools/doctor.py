@@ -90,7 +90,7 @@ def check_packages(path: Path = REPOSITORY / "requirements.txt") -> Iterator[Fin
     if sys.platform == "win32":
         yield Finding(
             "warning",
-            "tensorflow-text has no Windows build: notebook 12 and one section of 02 "
+            "tensorflow-text has no Windows build: notebooks 12, 18 and a part of 02 "
             "need WSL, the rest works here",
             "wsl --install  (then use the course inside WSL)",
         )
