@@ -206,6 +206,24 @@ def test_jitter_moves_weights_and_repeats_itself(tmp_path: Path) -> None:
     assert abs(plain - jittered) < 1e-4 * plain
 
 
+def test_jitter_shakes_keras_on_torch_and_imports_no_tensorflow(tmp_path: Path) -> None:
+    first = 'import os, sys\nos.environ["KERAS_BACKEND"] = "torch"\nimport keras'
+    train = """
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1000)])
+        model.set_weights([keras.ops.ones((3, 1000)), keras.ops.ones(1000)])
+        model.compile("sgd", "mse")
+        x, y = keras.ops.ones((4, 3)), keras.ops.zeros((4, 1000))
+        model.fit(x, y, epochs=3, verbose=0)
+        print(float(model.get_weights()[0].astype("float64").sum()))
+        assert "tensorflow" not in sys.modules
+    """
+    path = save(tmp_path / "63_keras.ipynb", first, textwrap.dedent(train))
+    runs = [play(path, VARIANTS[name]) for name in ("one-thread", "jitter-3")]
+    shown = [run.played.cells.popitem()[1][0].text for run in runs]
+    plain, jittered = map(float, shown)
+    assert plain != jittered and abs(plain - jittered) < 1e-4 * abs(plain)
+
+
 def test_a_failing_notebook_is_left_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "55_fails.ipynb", "print(1)", "1 / 0")
     before = path.read_bytes()

@@ -60,6 +60,8 @@ def _how_many_posts(answer: float) -> str | None:
         500: "that is one standard error of 2 points; the interval has 1.96 of them.",
         4568: "that forgets the pairs: use d - (p - q) ** 2, not p(1-p) + q(1-q).",
         480: "the interval may reach 2 points to each side, not 4.",
+        2263: "that is the interval of A alone; the difference needs d - (p - q) ** 2.",
+        2305: "that is the interval of B alone; the difference needs d - (p - q) ** 2.",
     }
     for number, hint in known.items():
         if abs(answer - number) <= max(1.5, 0.001 * number):

@@ -42,33 +42,55 @@ class Jitter:
                 hook()
 
     def _torch(self) -> None:
-        import torch
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
-        generator = torch.Generator()
-
         def shake(optimizer: Any, *_: Any) -> None:
-            with torch.no_grad():
-                for group in optimizer.param_groups:
-                    for p in group["params"]:
-                        if p.is_floating_point() and p.is_contiguous() and p.numel():
-                            noise_on(p.data.view(-1))
-
-        def noise_on(flat: torch.Tensor) -> None:
-            # A function of the weights alone: what should repeat exactly still does.
-            bits = int(flat[:1].float().cpu().view(torch.int32))
-            generator.manual_seed(self.seed * 1_000_003 + bits)
-            count = min(MOST, flat.numel())
-            last = flat.numel() - count
-            start = int(torch.randint(last + 1, (1,), generator=generator))
-            noise = torch.randn(count, generator=generator)
-            finer = torch.finfo(flat.dtype).eps / torch.finfo(torch.float32).eps
-            noise = noise.to(flat.dtype).mul_(self.size * min(finer, 1)).add_(1)
-            flat[start : start + count].mul_(noise.to(flat.device))
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    self._noise_on(p.data)
 
         register_optimizer_step_post_hook(shake)
 
+    def _noise_on(self, weights: Any) -> None:
+        """Multiply a torch tensor, or a window of it, by 1 + noise, in place."""
+        import torch
+
+        usable = weights.is_floating_point() and weights.is_contiguous()
+        if not usable or not weights.numel():
+            return
+        flat = weights.view(-1)
+        # A function of the weights alone: what should repeat exactly still does.
+        bits = int(flat[:1].float().cpu().view(torch.int32))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + bits)
+        count = min(MOST, flat.numel())
+        last = flat.numel() - count
+        start = int(torch.randint(last + 1, (1,), generator=generator))
+        noise = torch.randn(count, generator=generator)
+        finer = torch.finfo(flat.dtype).eps / torch.finfo(torch.float32).eps
+        noise = noise.to(flat.dtype).mul_(self.size * min(finer, 1)).add_(1)
+        flat[start : start + count].mul_(noise.to(flat.device))
+
     def _keras(self) -> None:
+        import keras
+
+        if keras.backend.backend() == "torch":
+            self._keras_on_torch()
+        else:
+            self._keras_on_tensorflow()
+
+    def _keras_on_torch(self) -> None:
+        import keras
+
+        apply = keras.optimizers.Optimizer.apply
+
+        def shaken(optimizer: Any, grads: Any, trainable_variables: Any = None) -> None:
+            apply(optimizer, grads, trainable_variables)
+            for variable in trainable_variables or optimizer._trainable_variables:
+                self._noise_on(variable.value.data)
+
+        keras.optimizers.Optimizer.apply = shaken
+
+    def _keras_on_tensorflow(self) -> None:
         import keras
         import tensorflow as tf
 
