@@ -36,7 +36,7 @@ from helpers.features import Features
 from helpers.files import replacing
 
 __all__ = ["FIELDS", "MODELS", "TASKS", "accuracy", "every_layer", "head", "load"]
-__all__ += ["main", "probes", "tune", "vectors"]
+__all__ += ["main", "probes", "tune", "vectors", "weights"]
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "data" / "runs" / "20_probe_models.csv"
@@ -75,8 +75,8 @@ TASKS: dict[str, Callable[[str, int], Texts]] = {
 }
 
 
-def load(name: str, layers: int | None = None) -> tuple[Any, Any]:
-    """Tokenizer and encoder of one of `MODELS`, cut after so many layers."""
+def load(name: str) -> tuple[Any, Any]:
+    """Tokenizer and encoder of one of `MODELS`."""
     tokenizer = AutoTokenizer.from_pretrained(MODELS[name])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -85,11 +85,15 @@ def load(name: str, layers: int | None = None) -> tuple[Any, Any]:
         model = AutoModel.from_config(AutoConfig.from_pretrained(MODELS[name]))
     else:
         model = AutoModel.from_pretrained(MODELS[name])
-    if layers is not None:
-        part = model.encoder if hasattr(model, "encoder") else model
-        stack = "layer" if hasattr(part, "layer") else "layers"
-        setattr(part, stack, getattr(part, stack)[:layers])
     return tokenizer, model.eval()
+
+
+def weights(model: Any, layers: int) -> int:
+    """How many weights ``model`` has when it is cut after so many layers."""
+    part = getattr(model, "encoder", model)
+    stack = part.layer if hasattr(part, "layer") else part.layers
+    above = sum(helpers.count_parameters(block)[1] for block in stack[layers:])
+    return helpers.count_parameters(model)[1] - above
 
 
 def every_layer(model: nn.Module, batch: Any) -> Tensor:
@@ -175,7 +179,7 @@ def _rows(task: str, name: str, sizes: tuple[int, int]) -> list[list[str]]:
     known, unseen = (vectors(tokenizer, model, data) for data in (train, test))
     rows = []
     for layer, (x, z) in enumerate(zip(known, unseen, strict=True)):
-        cut = helpers.count_parameters(load(name, layer)[1])[1] / 1e6
+        cut = weights(model, layer) / 1e6
         tuned = ""
         if name in LEARNING_RATES and layer == len(known) - 1:
             scores = [tune(name, train, test, seed) for seed in SEEDS]
