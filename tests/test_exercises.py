@@ -17,6 +17,9 @@ from helpers import exercises
 from tests import exercise_cases
 from tests.exercise_cases import Case, answer
 
+# Words enough to tell one hint from another.
+SHORTEST_HINT = 15
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
@@ -46,12 +49,17 @@ def test_solution_is_accepted(id: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("id", CASES)
-def test_mistakes_are_told_apart(id: str, capsys: pytest.CaptureFixture[str]) -> None:
-    messages = [line(capsys, id, answer(given)) for given in CASES[id].mistakes]
+def test_each_mistake_gets_its_hint(
+    id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = []
+    for given, hint in CASES[id].mistakes:
+        messages.append(line(capsys, id, answer(given)))
+        assert messages[-1].startswith(f"{id} not yet: ")
+        assert exercises.UNREADABLE not in messages[-1], "the grader stumbled over it"
+        assert len(hint) >= SHORTEST_HINT
+        assert hint in messages[-1], f"another hint than '{hint}' for {given!r}"
     assert len(set(messages)) >= 2, "at least two mistakes with different messages"
-    for message in messages:
-        assert message.startswith(f"{id} not yet: ")
-        assert exercises.UNREADABLE not in message, "the grader stumbled over it"
 
 
 @pytest.mark.parametrize("id", CASES)

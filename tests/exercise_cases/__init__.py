@@ -1,6 +1,11 @@
 """One module a notebook: for each exercise, its solution and typical mistakes.
 
-CASES = {"09.1": Case(solution=1280, mistakes=[1000, lambda: expensive()])}
+CASES = {
+    "09.1": Case(
+        solution=1280,
+        mistakes=[(1000, "the old head's width"), (lambda: expensive(), "look again")],
+    )
+}
 """
 
 from __future__ import annotations
@@ -16,10 +21,14 @@ class Case:
 
     A function given here is called, and what it returns is the answer; so wrap an
     answer that is itself a function: `lambda: my_function`.
+
+    Attributes:
+        solution: what is accepted.
+        mistakes: (answer, words of the hint that it must get).
     """
 
     solution: object
-    mistakes: Sequence[object]
+    mistakes: Sequence[tuple[object, str]]
 
 
 def answer(given: object) -> object:

@@ -41,26 +41,39 @@ def _match(*, centre="own", unit=True, dim=1):
 
 
 CASES = {
-    "02.1": Case(solution=162.83, mistakes=[134.5, 28.3, 106.2, 162_826_560, 191, 100]),
+    "02.1": Case(
+        solution=162.83,
+        mistakes=[
+            (134.5, "take all parameters of"),
+            (28.3, "that is the head alone"),
+            (106.2, "those are the thirty layers"),
+            (162_826_560, "that is the plain number"),
+            (191, "the 135 million contain"),
+            (100, "take all parameters of"),
+        ],
+    ),
     "02.2": Case(
         solution=lambda: _ratio(),
         mistakes=[
-            lambda: _ratio(how=lambda b, w: w / b),
-            lambda: _ratio(how=lambda b, w: b / (b + w)),
-            lambda: _ratio(weighted=False),
-            lambda: _ratio(middle=True),
-            lambda: _ratio(how=lambda b, w: (b / w) ** 0.5),
-            lambda: _ratio(how=lambda b, w: b - w),
+            (lambda: _ratio(how=lambda b, w: w / b), "upside down: between the"),
+            (lambda: _ratio(how=lambda b, w: b / (b + w)), "you divided by the total"),
+            (lambda: _ratio(weighted=False), "a class of n_c members"),
+            (lambda: _ratio(middle=True), "the overall mean is the"),
+            (
+                lambda: _ratio(how=lambda b, w: (b / w) ** 0.5),
+                "the formula has squared",
+            ),
+            (lambda: _ratio(how=lambda b, w: b - w), "for three made-up classes"),
         ],
     ),
     "02.3": Case(
         solution=lambda: _match(),
         mistakes=[
-            lambda: _match(centre="none"),
-            lambda: _match(centre="common"),
-            lambda: _match(centre="only A"),
-            lambda: _match(unit=False),
-            lambda: _match(dim=0),
+            (lambda: _match(centre="none"), "nothing was centred: subtract"),
+            (lambda: _match(centre="common"), "you subtracted one common"),
+            (lambda: _match(centre="only A"), "only A was centred."),
+            (lambda: _match(unit=False), "a plain product favours"),
+            (lambda: _match(dim=0), "one row number of A for"),
         ],
     ),
 }

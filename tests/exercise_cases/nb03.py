@@ -60,26 +60,35 @@ def _twice_left(x):
 CASES = {
     "03.1": Case(
         solution=math.log(64),
-        mistakes=[0, math.log(10), math.log(63), 6, 1 / 64, 64, -4.16, 3.0],
+        mistakes=[
+            (0, "0 would mean that each"),
+            (math.log(10), "ten is the number of digits"),
+            (math.log(63), "the partner itself is one"),
+            (6, "that is the loss in bits"),
+            (1 / 64, "1/64 is the probability"),
+            (64, "64 is the number of candidates"),
+            (-4.16, "a cross-entropy is never"),
+            (3.0, "all 64 candidates get the"),
+        ],
     ),
     "03.2": Case(
         solution=lambda: _causal,
         mistakes=[
-            lambda: _unshifted,
-            lambda: _padding_counts,
-            lambda: _backwards,
-            lambda: _summed,
-            lambda: _softmax_twice,
+            (lambda: _unshifted, "position t is scored against"),
+            (lambda: _padding_counts, "padding counts as if it"),
+            (lambda: _backwards, "you shifted the other way"),
+            (lambda: _summed, "that is the sum; divide"),
+            (lambda: _softmax_twice, "cross_entropy wants scores; it"),
         ],
     ),
     "03.3": Case(
         solution=lambda: _halves,
         mistakes=[
-            lambda: lambda x: _halves(x, swap=True),
-            lambda: lambda x: _halves(x, dim=2),
-            lambda: _cut_off,
-            lambda: _in_place,
-            lambda: _twice_left,
+            (lambda: lambda x: _halves(x, swap=True), "left and right are swapped"),
+            (lambda: lambda x: _halves(x, dim=2), "that is the upper half"),
+            (lambda: _cut_off, "a view has shape (6, 1"),
+            (lambda: _in_place, "x itself was changed: start"),
+            (lambda: _twice_left, "both views are equal: the"),
         ],
     ),
 }

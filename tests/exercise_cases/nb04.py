@@ -27,27 +27,63 @@ def _weighted(values, counts):
 
 
 CASES = {
-    "04.1": Case(solution=89, mistakes=[24, 11, 21, 70, 100, 0.89, 192, 50]),
+    "04.1": Case(
+        solution=89,
+        mistakes=[
+            (24, "that is one band, 0.7 to"),
+            (11, "that is the chance to miss"),
+            (21, "that is four bands of eight"),
+            (70, "0.7 is the chance of a"),
+            (100, "you added eight chances"),
+            (0.89, "that is a fraction; give"),
+            (192, "chances of several bands"),
+            (50, "a band agrees with probability"),
+        ],
+    ),
     "04.2": Case(
         solution=lambda: _cut,
         mistakes=[
-            lambda: lambda word, vocab: _cut(word, vocab, shortest=True),
-            lambda: lambda word, vocab: _cut(word, vocab, marks=False),
-            lambda: lambda word, vocab: _cut(word, vocab, whole=False),
-            lambda: lambda word, vocab: word,
-            lambda: (
-                lambda word, vocab: [p.replace("##", "") for p in _cut(word, vocab)]
+            (
+                lambda: lambda word, vocab: _cut(word, vocab, shortest=True),
+                "'film' is in the vocabulary",
+            ),
+            (
+                lambda: lambda word, vocab: _cut(word, vocab, marks=False),
+                "'unwatchable' can be cut",
+            ),
+            (
+                lambda: lambda word, vocab: _cut(word, vocab, whole=False),
+                "a word that gets stuck",
+            ),
+            (lambda: lambda word, vocab: word, "return a list of pieces"),
+            (
+                lambda: (
+                    lambda word, vocab: [p.replace("##", "") for p in _cut(word, vocab)]
+                ),
+                "a piece that continues",
             ),
         ],
     ),
     "04.3": Case(
         solution=lambda: lambda losses, counts: math.exp(_weighted(losses, counts)),
         mistakes=[
-            lambda: _weighted,
-            lambda: lambda losses, counts: math.exp(sum(losses) / len(losses)),
-            lambda: lambda losses, counts: sum(map(math.exp, losses)) / len(losses),
-            lambda: lambda losses, counts: _weighted(map(math.exp, losses), counts),
-            lambda: lambda losses, counts: 2 ** _weighted(losses, counts),
+            (lambda: _weighted, "that is the mean loss"),
+            (
+                lambda: lambda losses, counts: math.exp(sum(losses) / len(losses)),
+                "a batch with 160 tokens",
+            ),
+            (
+                lambda: lambda losses, counts: sum(map(math.exp, losses)) / len(losses),
+                "that is the mean of the",
+            ),
+            (
+                lambda: lambda losses, counts: _weighted(map(math.exp, losses), counts),
+                "the weights are right",
+            ),
+            (
+                lambda: lambda losses, counts: 2 ** _weighted(losses, counts),
+                "the losses are in nats",
+            ),
         ],
     ),
 }

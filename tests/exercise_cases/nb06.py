@@ -69,43 +69,102 @@ def _mean_of_chunks(Q, K, V, size):
 
 
 CASES = {
-    "06.1": Case(solution=2304, mistakes=[6, 768, 4608, 192, 1152, 1536, 512]),
+    "06.1": Case(
+        solution=2304,
+        mistakes=[
+            (6, "that is in units of d"),
+            (768, "the feed-forward layer is"),
+            (4608, "that counts QK^T only"),
+            (192, "h heads of width d/h have"),
+            (1152, "attention itself has two"),
+            (1536, "that is the feed-forward"),
+            (512, "set 12 d^2 equal to 2 n"),
+        ],
+    ),
     "06.2": Case(
         solution=lambda: _visible,
         mistakes=[
-            lambda: lambda lengths, n: ~_visible(lengths, n),
-            lambda: lambda lengths, n: _causal(n).T & _padding(lengths, n),
-            lambda: lambda lengths, n: _causal(n).tril(-1) & _padding(lengths, n),
-            lambda: lambda lengths, n: _causal(n) | _padding(lengths, n),
-            lambda: lambda lengths, n: _causal(n).expand(len(lengths), 1, n, n),
-            lambda: lambda lengths, n: _padding(lengths, n).expand(-1, 1, n, n),
-            lambda: lambda lengths, n: _visible(lengths, n)[:, 0],
-            lambda: lambda lengths, n: _visible(lengths, n).float(),
-            lambda: lambda lengths, n: _causal(n) & _padding(lengths, n).mT,
+            (
+                lambda: lambda lengths, n: ~_visible(lengths, n),
+                "True and False are swapped",
+            ),
+            (
+                lambda: lambda lengths, n: _causal(n).T & _padding(lengths, n),
+                "every token sees the future",
+            ),
+            (
+                lambda: lambda lengths, n: _causal(n).tril(-1) & _padding(lengths, n),
+                "a token may see itself",
+            ),
+            (
+                lambda: lambda lengths, n: _causal(n) | _padding(lengths, n),
+                "both rules must hold: join",
+            ),
+            (
+                lambda: lambda lengths, n: _causal(n).expand(len(lengths), 1, n, n),
+                "filler is still visible",
+            ),
+            (
+                lambda: lambda lengths, n: _padding(lengths, n).expand(-1, 1, n, n),
+                "the causal rule is missing.",
+            ),
+            (
+                lambda: lambda lengths, n: _visible(lengths, n)[:, 0],
+                "the shape is (3, 4, 4)",
+            ),
+            (
+                lambda: lambda lengths, n: _visible(lengths, n).float(),
+                "the mask has dtype torch.float32",
+            ),
+            (
+                lambda: lambda lengths, n: _causal(n) & _padding(lengths, n).mT,
+                "the padding hides rows",
+            ),
         ],
     ),
     "06.3": Case(
         solution=lambda: _rotate,
         mistakes=[
-            lambda: lambda x, p: _rotate(x, p, sign=-1),
-            lambda: lambda x, p: _rotate(x, p, power=0.5),
-            lambda: lambda x, p: _rotate(x, p, minus=False),
-            lambda: lambda x, p: _rotate(x, p, halves=True),
-            lambda: lambda x, p: _rotate(x, torch.arange(len(p))),
-            lambda: _torn,
-            lambda: _added,
-            lambda: lambda x, p: _rotate(x, p)[0],
+            (lambda: lambda x, p: _rotate(x, p, sign=-1), "that turns the other way"),
+            (lambda: lambda x, p: _rotate(x, p, power=0.5), "the exponent is -2i/d"),
+            (
+                lambda: lambda x, p: _rotate(x, p, minus=False),
+                "a rotation keeps the length",
+            ),
+            (
+                lambda: lambda x, p: _rotate(x, p, halves=True),
+                "you pair component i with",
+            ),
+            (
+                lambda: lambda x, p: _rotate(x, torch.arange(len(p))),
+                "you count the rows; use",
+            ),
+            (lambda: _torn, "the pairs came apart: stack"),
+            (lambda: _added, "that adds positions to"),
+            (lambda: lambda x, p: _rotate(x, p)[0], "x has shape (2, 5, 8) and"),
         ],
     ),
     "06.4": Case(
         solution=lambda: _chunked,
         mistakes=[
-            lambda: _mean_of_chunks,
-            lambda: lambda *given: _chunked(*given, shift=False),
-            lambda: lambda *given: _chunked(*given, rescale=False),
-            lambda: lambda *given: _chunked(*given, root=False),
-            lambda: lambda *given: _chunked(*given, rest=False),
-            lambda: lambda *given: _chunked(*given)[0],
+            (lambda: _mean_of_chunks, "that is the plain mean"),
+            (
+                lambda: lambda *given: _chunked(*given, shift=False),
+                "large scores overflow: subtract",
+            ),
+            (
+                lambda: lambda *given: _chunked(*given, rescale=False),
+                "three chunks of 4 differ.",
+            ),
+            (
+                lambda: lambda *given: _chunked(*given, root=False),
+                "the division by the square",
+            ),
+            (
+                lambda: lambda *given: _chunked(*given, rest=False),
+                "with size 5 the last chunk",
+            ),
+            (lambda: lambda *given: _chunked(*given)[0], "the output has shape (3,)"),
         ],
     ),
 }

@@ -37,28 +37,72 @@ def _partner_loss(a, b, group, tau, *, unit=True, out="others", fill=-torch.inf)
 CASES = {
     "07.1": Case(
         solution=28.3,
-        mistakes=[25, 32.5, 20, math.log(28.28), 12],
+        mistakes=[
+            (25, "that is the mean of the"),
+            (32.5, "you weighted by length"),
+            (20, "you averaged the logarithms"),
+            (math.log(28.28), "that is the mean surprise"),
+            (12, "add up the surprises n"),
+        ],
     ),
     "07.2": Case(
         solution=lambda: _masked_loss,
         mistakes=[
-            lambda: lambda z, y: _masked_loss(z, y, divide=1),
-            lambda: lambda z, y: _masked_loss(z, y, divide=y.numel()),
-            lambda: lambda z, y: _masked_loss(z, y, ignore=False),
-            lambda: lambda z, y: _masked_loss(z, y, sign=1.0),
-            lambda: _mean_of_sentences,
-            lambda: lambda z, y: -z.log_softmax(dim=-1)[y != -100].mean(dim=1),
+            (
+                lambda: lambda z, y: _masked_loss(z, y, divide=1),
+                "that is the sum; divide",
+            ),
+            (
+                lambda: lambda z, y: _masked_loss(z, y, divide=y.numel()),
+                "you divided by all 12 positions",
+            ),
+            (
+                lambda: lambda z, y: _masked_loss(z, y, ignore=False),
+                "positions labelled -100 took",
+            ),
+            (
+                lambda: lambda z, y: _masked_loss(z, y, sign=1.0),
+                "the sign is wrong: a surprise",
+            ),
+            (lambda: _mean_of_sentences, "that is the mean of the"),
+            (
+                lambda: lambda z, y: -z.log_softmax(dim=-1)[y != -100].mean(dim=1),
+                "return one number, the",
+            ),
         ],
     ),
-    "07.3": Case(solution=0.25, mistakes=[0.5, 3, 0.01, -1]),
+    "07.3": Case(
+        solution=0.25,
+        mistakes=[
+            (0.5, "you used h / (h + lambda)"),
+            (3, "too strong: the steep direction"),
+            (0.01, "too weak: the flat direction"),
+            (-1, "lambda is a positive number."),
+        ],
+    ),
     "07.4": Case(
         solution=lambda: _partner_loss,
         mistakes=[
-            lambda: lambda *given: _partner_loss(*given, out="none"),
-            lambda: lambda *given: _partner_loss(*given, out="all"),
-            lambda: lambda *given: _partner_loss(*given, unit=False),
-            lambda: lambda a, b, group, tau: _partner_loss(a, b, group, 1.0),
-            lambda: lambda *given: _partner_loss(*given, fill=0.0),
+            (
+                lambda: lambda *given: _partner_loss(*given, out="none"),
+                "nothing was left out: another",
+            ),
+            (
+                lambda: lambda *given: _partner_loss(*given, out="all"),
+                "the partner itself, j =",
+            ),
+            (
+                lambda: lambda *given: _partner_loss(*given, unit=False),
+                "the scores are plain products",
+            ),
+            (
+                lambda: lambda a, b, group, tau: _partner_loss(a, b, group, 1.0),
+                "the temperature was forgotten",
+            ),
+            (
+                lambda: lambda *given: _partner_loss(*given, fill=0.0),
+                "a score of 0 is not nothing",
+            ),
         ],
     ),
 }

@@ -40,23 +40,48 @@ def in_place(X: Tensor, k: int) -> Tensor:
 
 CASES = {
     "08.1": Case(
-        solution=12_544, mistakes=[9_216, 196, 16_384, 50_176, 65_536, 12_545]
+        solution=12_544,
+        mistakes=[
+            (9_216, "that is for 28 x 28; a"),
+            (196, "196 is one map of 14 x"),
+            (16_384, "each 3 x 3 convolution"),
+            (50_176, "the maps are 28 x 28 before"),
+            (65_536, "two convolutions without padding"),
+            (12_545, "side = (32 - 2 - 2) / 2"),
+        ],
     ),
-    "08.2": Case(solution=1.4612, mistakes=[0.0, 2.3026, 0.232, 2.237, 1.0]),
+    "08.2": Case(
+        solution=1.4612,
+        mistakes=[
+            (0.0, "0 is what cross_entropy"),
+            (2.3026, "2.30 is ln 10, the loss"),
+            (0.232, "0.23 is the probability"),
+            (2.237, "Perfect softmax output is"),
+            (1.0, "Perfect softmax output is"),
+        ],
+    ),
     "08.3": Case(
         solution=lambda: pad,
         mistakes=[
-            lambda: roll,
-            lambda: left,
-            lambda: down,
-            lambda: wider,
-            lambda: not_for_zero,
-            lambda: in_place,
-            lambda: lambda X, k: None,
-            lambda: lambda X, k: torch.zeros_like(X),
+            (lambda: roll, "what leaves on the right"),
+            (lambda: left, "this moves to the left"),
+            (lambda: down, "this moves down; the last"),
+            (lambda: wider, "the shape changes from"),
+            (lambda: not_for_zero, "k = 0 must give the same"),
+            (lambda: in_place, "the function changes X"),
+            (lambda: lambda X, k: None, "the function returns a"),
+            (lambda: lambda X, k: torch.zeros_like(X), "column j of the result"),
         ],
     ),
     "08.4": Case(
-        solution=0.238, mistakes=[0.1216, 0.4765, 0.00238, 23.8, 0.00029, 1.5]
+        solution=0.238,
+        mistakes=[
+            (0.1216, "that is one standard error"),
+            (0.4765, "that is the whole interval"),
+            (0.00238, "that is a fraction; times"),
+            (23.8, "divide by the 10,000 digits"),
+            (0.00029, "the square root is missing."),
+            (1.5, "100 * 1.96 * sqrt(0.985"),
+        ],
     ),
 }

@@ -44,34 +44,60 @@ _Y = torch.arange(599) % 6
 _HALF = torch.cat([_X[:300], _X[300:].flip(1)])
 
 CASES = {
-    "09.1": Case(solution=31, mistakes=[24, 20, 69, 46, 0.31, 0, 50]),
+    "09.1": Case(
+        solution=31,
+        mistakes=[
+            (24, "features[:14] ends with block"),
+            (20, "you divided by the network"),
+            (69, "that is the share you cut"),
+            (46, "features[:16] is one block"),
+            (0.31, "that is a fraction; give"),
+            (0, "count_parameters returns (trainable, total)"),
+            (50, "count the parameters of"),
+        ],
+    ),
     "09.2": Case(
         solution=lambda: _modes(_BatchNorm),
         mistakes=[
-            lambda: _modes(_BatchNorm, first=False),
-            lambda: _modes(_BatchNorm, all_of_them=True),
-            lambda: nn.Module.train,
-            lambda: _modes(nn.BatchNorm2d),
+            (lambda: _modes(_BatchNorm, first=False), "dropout is still in eval"),
+            (lambda: _modes(_BatchNorm, all_of_them=True), "a batch norm that learns"),
+            (lambda: nn.Module.train, "the frozen BatchNorm2d is"),
+            (lambda: _modes(nn.BatchNorm2d), "BatchNorm2d is done, the"),
         ],
     ),
     "09.3": Case(
         solution=lambda: _vote,
         mistakes=[
-            lambda: lambda *given: _vote(*given, distance=True),
-            lambda: lambda *given: _vote(*given, unit=False),
-            lambda: lambda *given: _vote(*given, labels=False),
-            lambda: _first_only,
-            lambda: _all_votes,
+            (
+                lambda: lambda *given: _vote(*given, distance=True),
+                "that is the smallest distance",
+            ),
+            (
+                lambda: lambda *given: _vote(*given, unit=False),
+                "a plain product favours",
+            ),
+            (
+                lambda: lambda *given: _vote(*given, labels=False),
+                "these are row numbers of",
+            ),
+            (lambda: _first_only, "k makes no difference"),
+            (lambda: _all_votes, "return one label a query"),
         ],
     ),
     "09.4": Case(
         solution=lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat(2)),
         mistakes=[
-            lambda: (_X, _Y),
-            lambda: (torch.cat([_X, _X.flip(1)]), _Y),
-            lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat_interleave(2)),
-            lambda: (torch.cat([_X, _X]), _Y.repeat(2)),
-            lambda: (torch.cat([_X, _HALF]), _Y.repeat(2)),
+            (lambda: (_X, _Y), "X has 599 rows: put the"),
+            (lambda: (torch.cat([_X, _X.flip(1)]), _Y), "y has 599 labels for 1198"),
+            (
+                lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat_interleave(2)),
+                "the two halves of y differ",
+            ),
+            (lambda: (torch.cat([_X, _X]), _Y.repeat(2)), "both halves of X are equal"),
+            (
+                lambda: (torch.cat([_X, _HALF]), _Y.repeat(2)),
+                "50% of the pictures were",
+            ),
         ],
     ),
 }

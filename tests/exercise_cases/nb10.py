@@ -24,27 +24,39 @@ def network(
 
 
 CASES = {
-    "10.1": Case(solution=29, mistakes=[36, 27, 28, 22, 16, 9, 50, 0]),
+    "10.1": Case(
+        solution=29,
+        mistakes=[
+            (36, "that counts 16 bytes for"),
+            (27, "that leaves the frozen"),
+            (28, "those are mebibytes (2**20"),
+            (22, "the weights and moments"),
+            (16, "the moments of AdamW are"),
+            (9, "those are the weights alone"),
+            (50, "add 4 bytes for each weight"),
+            (0, "add 4 bytes for each weight"),
+        ],
+    ),
     "10.2": Case(
         solution=[32 / 87, 32 / 87, 23 / 87],
         mistakes=[
-            [1 / 3, 1 / 3, 1 / 3],
-            [1, 1, 1],
-            [32, 32, 23],
-            [0.5, 0.5],
-            [0.5, 0.5, 0.5],
-            [0.4, 0.4, 0.2],
+            ([1 / 3, 1 / 3, 1 / 3], "with equal weights each"),
+            ([1, 1, 1], "the sum of three means"),
+            ([32, 32, 23], "right proportions, but the"),
+            ([0.5, 0.5], "give three weights, one"),
+            ([0.5, 0.5, 0.5], "the weights add up to 1.5"),
+            ([0.4, 0.4, 0.2], "each picture must count"),
         ],
     ),
     "10.3": Case(
         solution=network,
         mistakes=[
-            lambda: network(rest=True),
-            lambda: network(head=False),
-            lambda: network(shifts=False),
-            lambda: network(scales=False),
-            lambda: network(scales=False, shifts=False),
-            lambda: mobilenet_v2(weights=None),
+            (lambda: network(rest=True), "convolutions still learn: freeze"),
+            (lambda: network(head=False), "the new head is frozen"),
+            (lambda: network(shifts=False), "the shifts (bias) of some"),
+            (lambda: network(scales=False), "the scales (weight) of"),
+            (lambda: network(scales=False, shifts=False), "no batch norm learns: look"),
+            (lambda: mobilenet_v2(weights=None), "the head has 1000 outputs"),
         ],
     ),
 }

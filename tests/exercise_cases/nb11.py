@@ -40,35 +40,69 @@ CASES = {
     "11.1": Case(
         solution=(_GOOD, _BAD, ["positive", "negative"]),
         mistakes=[
-            (_GOOD, _BAD),
-            (_GOOD, _GOOD, ["positive", "positive"]),
-            (_GOOD, "it is bad", ["positive", "negative"]),
-            (_GOOD, _BAD, ["negative", "negative"]),
-            (_GOOD, _BAD, [1, 0]),
+            ((_GOOD, _BAD), "give three parts: first"),
+            ((_GOOD, _GOOD, ["positive", "positive"]), "that is the same sentence"),
+            (
+                (_GOOD, "it is bad", ["positive", "negative"]),
+                "both need the same words",
+            ),
+            ((_GOOD, _BAD, ["negative", "negative"]), "the model calls both negative."),
+            ((_GOOD, _BAD, [1, 0]), "the third part holds our"),
         ],
     ),
     "11.2": Case(
         solution=lambda: _merge,
         mistakes=[
-            lambda: lambda W, A, B, alpha: W + B @ A,
-            lambda: lambda W, A, B, alpha: W + alpha * B @ A,
-            lambda: lambda W, A, B, alpha: W + alpha / len(A) * A @ B,
-            lambda: lambda W, A, B, alpha: alpha / len(A) * B @ A,
-            lambda: lambda W, A, B, alpha: W + alpha / len(B) * B @ A,
-            lambda: _in_place,
+            (lambda: lambda W, A, B, alpha: W + B @ A, "the factor alpha / r is"),
+            (lambda: lambda W, A, B, alpha: W + alpha * B @ A, "multiply by alpha / r"),
+            (
+                lambda: lambda W, A, B, alpha: W + alpha / len(A) * A @ B,
+                "the shapes do not fit",
+            ),
+            (
+                lambda: lambda W, A, B, alpha: alpha / len(A) * B @ A,
+                "that is the update alone",
+            ),
+            (
+                lambda: lambda W, A, B, alpha: W + alpha / len(B) * B @ A,
+                "r is the number of columns",
+            ),
+            (lambda: _in_place, "W itself was changed: W"),
         ],
     ),
     "11.3": Case(
         solution=lambda: _top_p,
         mistakes=[
-            lambda: lambda logits, p: _top_p(logits, p, crossing=False),
-            lambda: lambda logits, p: _top_p(logits, p, renormalise=False),
-            lambda: lambda logits, p: _top_p(logits, p, put_back=False),
-            lambda: _threshold,
-            lambda: lambda logits, p: logits.softmax(dim=0),
+            (
+                lambda: lambda logits, p: _top_p(logits, p, crossing=False),
+                "0.40 + 0.25 does not reach",
+            ),
+            (
+                lambda: lambda logits, p: _top_p(logits, p, renormalise=False),
+                "the right tokens; now divide",
+            ),
+            (
+                lambda: lambda logits, p: _top_p(logits, p, put_back=False),
+                "right, but sorted: put",
+            ),
+            (lambda: _threshold, "compare p with the running"),
+            (
+                lambda: lambda logits, p: logits.softmax(dim=0),
+                "nothing was cut: with p=0.7",
+            ),
         ],
     ),
     "11.4": Case(
-        solution=7683, mistakes=[2000, 1921, 30732, 3920, 12293, 6147, 0.768, 500]
+        solution=7683,
+        mistakes=[
+            (2000, "that is one standard error"),
+            (1921, "with so few the interval"),
+            (30732, "half of the width must"),
+            (3920, "1.96 must be squared as"),
+            (12293, "that treats the two models"),
+            (6147, "that is the interval of"),
+            (0.768, "one point is 0.01, not"),
+            (500, "solve 1.96 * sqrt(0.2 /"),
+        ],
     ),
 }

@@ -44,24 +44,61 @@ def _text(next_probs, width, steps):
 
 
 CASES = {
-    "14.1": Case(solution=1 / 21, mistakes=[20 / 21, 1 / 20, 0.5, 20, 0.3]),
+    "14.1": Case(
+        solution=1 / 21,
+        mistakes=[
+            (20 / 21, "that is the threshold if"),
+            (1 / 20, "close, but at p = 1/20"),
+            (0.5, "0.5 would be right if both"),
+            (20, "that is no probability"),
+            (0.3, "an alarm costs 1 - p on"),
+        ],
+    ),
     "14.2": Case(
         solution=lambda: _word_f1,
         mistakes=[
-            lambda: lambda t, g: _word_f1(t, g, empty=True),
-            lambda: lambda t, g: _word_f1(t, g, only="truth"),
-            lambda: lambda t, g: _word_f1(t, g, only="guess"),
-            lambda: lambda t, g: _word_f1(t, g, kinds=False),
+            (
+                lambda: lambda t, g: _word_f1(t, g, empty=True),
+                "that is accuracy over all",
+            ),
+            (
+                lambda: lambda t, g: _word_f1(t, g, only="truth"),
+                "that is recall alone: words",
+            ),
+            (
+                lambda: lambda t, g: _word_f1(t, g, only="guess"),
+                "that is precision alone",
+            ),
+            (
+                lambda: lambda t, g: _word_f1(t, g, kinds=False),
+                "a word marked with the",
+            ),
         ],
     ),
-    "14.3": Case(solution=14, mistakes=[13.5, 13, 9, 2, 6, 100]),
+    "14.3": Case(
+        solution=14,
+        mistakes=[
+            (13.5, "that is the point itself"),
+            (13, "13 times give 13 / 14.5"),
+            (9, "that holds for k1 = 1"),
+            (2, "the weight climbs to k1"),
+            (6, "that is the number of times"),
+            (100, "with |d| average the weight"),
+        ],
+    ),
     "14.4": Case(
         solution=lambda: _beam,
         mistakes=[
-            lambda: _always_greedy,
-            lambda: lambda *given: _beam(*given, last=True),
-            lambda: lambda *given: _beam(*given, add=True),
-            lambda: _text,
+            (lambda: _always_greedy, "with width=2 the best is"),
+            (
+                lambda: lambda *given: _beam(*given, last=True),
+                "that is the last token's",
+            ),
+            (
+                lambda: lambda *given: _beam(*given, add=True),
+                "the probabilities of the",
+            ),
+            (lambda: _text, "return (prefix, probability), the"),
         ],
     ),
 }

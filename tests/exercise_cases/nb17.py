@@ -29,30 +29,57 @@ def _bits(p, *, logarithm=log2, entropy=1.0, kept=None):
 CASES = {
     "17.1": Case(
         solution=5.1 / 255 / 2,
-        mistakes=[5.1 / 255, 5.1 / 256 / 2, 3.9 / 127 / 2, 3.9 / 255 / 2, 1.0],
+        mistakes=[
+            (5.1 / 255, "that is the whole step"),
+            (5.1 / 256 / 2, "256 marks have 255 gaps"),
+            (3.9 / 127 / 2, "that is the symmetric ruler"),
+            (3.9 / 255 / 2, "the ruler begins at -1.2"),
+            (1.0, "the scale is the span divided"),
+        ],
     ),
     "17.2": Case(
         solution=lambda: _quantise,
         mistakes=[
-            lambda: lambda w, bits: _quantise(w, bits, rows=False),
-            lambda: lambda w, bits: _quantise(w, bits, clamp=False),
-            lambda: lambda w, bits: _quantise(w, bits, top=128),
-            lambda: lambda w, bits: _quantise(w, bits, whole=False),
-            lambda: lambda w, bits: _quantise(w, 8),
-            lambda: lambda w, bits: (_quantise(w, bits)[0], w.abs().amax(dim=1)),
-            lambda: (
-                lambda w, bits: (_quantise(w, bits)[0].abs(), _quantise(w, bits)[1])
+            (
+                lambda: lambda w, bits: _quantise(w, bits, rows=False),
+                "all rows share one scale",
+            ),
+            (
+                lambda: lambda w, bits: _quantise(w, bits, clamp=False),
+                "the row of zeros became",
+            ),
+            (
+                lambda: lambda w, bits: _quantise(w, bits, top=128),
+                "8 bits end at 127 here",
+            ),
+            (
+                lambda: lambda w, bits: _quantise(w, bits, whole=False),
+                "the integers are not whole",
+            ),
+            (lambda: lambda w, bits: _quantise(w, 8), "with 3 bits the largest"),
+            (
+                lambda: lambda w, bits: (_quantise(w, bits)[0], w.abs().amax(dim=1)),
+                "the scales have shape (3,)",
+            ),
+            (
+                lambda: (
+                    lambda w, bits: (_quantise(w, bits)[0].abs(), _quantise(w, bits)[1])
+                ),
+                "a negative weight became",
             ),
         ],
     ),
     "17.3": Case(
         solution=lambda: _bits,
         mistakes=[
-            lambda: lambda p: _bits(p, entropy=0.0),
-            lambda: lambda p: _bits(p, logarithm=log),
-            lambda: lambda p: _bits(p, kept=True),
-            lambda: lambda p: _bits(p, entropy=32.0),
-            lambda: lambda p: 32.0,
+            (lambda: lambda p: _bits(p, entropy=0.0), "that is the cost of the"),
+            (
+                lambda: lambda p: _bits(p, logarithm=log),
+                "that is the natural logarithm",
+            ),
+            (lambda: lambda p: _bits(p, kept=True), "p is the share of ZEROS"),
+            (lambda: lambda p: _bits(p, entropy=32.0), "the decision costs H(p)"),
+            (lambda: lambda p: 32.0, "add H(p), for the decision"),
         ],
     ),
 }

@@ -28,25 +28,43 @@ def _with_itself(scores: torch.Tensor, k: int) -> float:
 CASES = {
     "18.1": Case(
         solution=math.log(512),
-        mistakes=[9.0, 2.71, 12.48, 3.12, -6.24, 1 / 512, 512, 1.0],
+        mistakes=[
+            (9.0, "that is the base-2 logarithm"),
+            (2.71, "that is the logarithm to"),
+            (12.48, "rows and columns are averaged"),
+            (3.12, "each direction costs ln"),
+            (-6.24, "a loss is minus the logarithm"),
+            (1 / 512, "that is the probability"),
+            (512, "512 is the number of answers"),
+            (1.0, "softmax of equal scores"),
+        ],
     ),
     "18.2": Case(
         solution=lambda: _fair,
         mistakes=[
-            lambda: _hopeful,
-            lambda: _with_itself,
-            lambda: lambda scores, k: _fair(scores.T, k),
-            lambda: lambda scores, k: _fair(scores, k) * len(scores),
+            (lambda: _hopeful, "a tie still counts for"),
+            (lambda: _with_itself, "with k equal to the number"),
+            (lambda: lambda scores, k: _fair(scores.T, k), "you ranked names for each"),
+            (
+                lambda: lambda scores, k: _fair(scores, k) * len(scores),
+                "that is a count: divide",
+            ),
         ],
     ),
     "18.3": Case(
         solution=lambda: lambda p: normalize(normalize(p, dim=2).mean(1), dim=1),
         mistakes=[
-            lambda: lambda p: normalize(p, dim=2).mean(1),
-            lambda: lambda p: normalize(p.mean(1), dim=1),
-            lambda: lambda p: p.mean(1),
-            lambda: lambda p: normalize(normalize(p, dim=2).mean(0), dim=1),
-            lambda: lambda p: normalize(normalize(p).mean(1), dim=1),
+            (lambda: lambda p: normalize(p, dim=2).mean(1), "a mean of unit vectors"),
+            (lambda: lambda p: normalize(p.mean(1), dim=1), "the long vectors drown"),
+            (lambda: lambda p: p.mean(1), "a plain mean: normalise"),
+            (
+                lambda: lambda p: normalize(normalize(p, dim=2).mean(0), dim=1),
+                "you averaged over the categories",
+            ),
+            (
+                lambda: lambda p: normalize(normalize(p).mean(1), dim=1),
+                "normalize's default, dim=1, runs",
+            ),
         ],
     ),
 }

@@ -52,37 +52,76 @@ CASES = {
     "19.1": Case(
         solution=lambda: _integrate,
         mistakes=[
-            lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=1),
-            lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=x),
-            lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=b - x),
-            lambda: lambda f, x, b, n: _integrate(f, x, b, n, start=0 * x),
-            lambda: lambda f, x, b, n: _integrate(f, x, b, n, last=True),
-            lambda: lambda f, x, b, n: n * _integrate(f, x, b, n),
+            (
+                lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=1),
+                "that is the mean slope",
+            ),
+            (
+                lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=x),
+                "you multiply by x; the",
+            ),
+            (
+                lambda: lambda f, x, b, n: _integrate(f, x, b, n, factor=b - x),
+                "the sign is turned round",
+            ),
+            (
+                lambda: lambda f, x, b, n: _integrate(f, x, b, n, start=0 * x),
+                "the path begins at 0; it",
+            ),
+            (
+                lambda: lambda f, x, b, n: _integrate(f, x, b, n, last=True),
+                "that is gradient times",
+            ),
+            (
+                lambda: lambda f, x, b, n: n * _integrate(f, x, b, n),
+                "that is a sum over the",
+            ),
         ],
     ),
     "19.2": Case(
         solution=lambda: _step,
         mistakes=[
-            lambda: lambda *given: _step(*given, sign=False),
-            lambda: lambda *given: _step(*given, box=False),
-            lambda: lambda *given: _step(*given, picture=False),
-            lambda: _downhill,
+            (
+                lambda: lambda *given: _step(*given, sign=False),
+                "a pixel in the middle of",
+            ),
+            (lambda: lambda *given: _step(*given, box=False), "one pixel left the box"),
+            (
+                lambda: lambda *given: _step(*given, picture=False),
+                "not a picture: clamp to",
+            ),
+            (lambda: _downhill, "that goes downhill; an"),
         ],
     ),
     "19.3": Case(
         solution=lambda: _tpr_at,
         mistakes=[
-            lambda: lambda *given: _tpr_at(*given, swapped=True),
-            lambda: lambda *given: _tpr_at(*given, strict=True),
-            lambda: _low_scores,
+            (
+                lambda: lambda *given: _tpr_at(*given, swapped=True),
+                "the two groups are exchanged",
+            ),
+            (
+                lambda: lambda *given: _tpr_at(*given, strict=True),
+                "one outsider of 100 may",
+            ),
+            (lambda: _low_scores, "high scores mean member"),
         ],
     ),
     "19.4": Case(
         solution=lambda: _allowed,
         mistakes=[
-            lambda: lambda *given: _allowed(*given, ends=False),
-            lambda: lambda *given: _allowed(*given, filtered=False),
-            lambda: lambda *given: _allowed(*given, after=False),
+            (
+                lambda: lambda *given: _allowed(*given, ends=False),
+                "[5] alone is an answer",
+            ),
+            (
+                lambda: lambda *given: _allowed(*given, filtered=False),
+                "a complete answer must",
+            ),
+            (
+                lambda: lambda *given: _allowed(*given, after=False),
+                "after the end token a batch",
+            ),
         ],
     ),
 }
