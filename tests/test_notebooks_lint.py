@@ -11,8 +11,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.tools import notebooks
-from helpers.tools.notebook_lint import lint
+from helpers.tools import alt_texts, drawings, notebooks
+from helpers.tools.notebook_lint import STYLE, lint
 from helpers.tools.ranges import print_of, write_notes
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -37,6 +37,7 @@ After this notebook you can
   on features,
 - say when this fails.
 """
+DRAWING = "![two towers that meet in one space](attachment:18_towers.svg)"
 END = (
     "## What we have seen\n\n- Much.",
     "## Go bigger\n\nThe same with ResNet-50.",
@@ -60,10 +61,14 @@ def good_notebook() -> NotebookNode:
     """Return a notebook without any finding; the tests break it rule by rule."""
     plot = code("plt.plot(history)\nplt.show()", "plot")
     plot.outputs = [new_output("display_data", {"image/png": "iVBORw0KGgo="})]
+    plot.metadata["alt"] = ["Two curves that end at the same height."]
     cells = [
         new_markdown_cell(INTRO),
-        code("import helpers\n\nhelpers.setup(seed=0)", shows="Python · offline\n"),
-        new_markdown_cell("## 1 · Features\n\n![a frozen network](frozen.svg)"),
+        code(
+            f"import helpers\n\n{STYLE}\nhelpers.setup(seed=0)",
+            shows="Python · offline\n",
+        ),
+        new_markdown_cell(f"## 1 · Features\n\n{DRAWING}\n\n![frozen](frozen.svg)"),
         code("print(len(features))", shows="1280 of 3/4, and/or 9/10\n"),
         new_markdown_cell("Look at the time axis."),
         plot,
@@ -74,7 +79,7 @@ def good_notebook() -> NotebookNode:
     ]
     for id in ("09.1", "09.2"):
         check = f'helpers.check("{id}", answer)'
-        hidden = {"source_hidden": True}
+        hidden = {"source_hidden": True, "outputs_hidden": True}
         cells += [
             new_markdown_cell(f"**Exercise {id}** ●●○ · 5 min\n\nHow wide is it?"),
             code(
@@ -94,7 +99,10 @@ def good_notebook() -> NotebookNode:
     for count, cell in enumerate(counted, start=1):
         cell.execution_count = count
     metadata = {"kernelspec": dict(notebooks.KERNELSPEC)}
-    return new_notebook(cells=cells, metadata=metadata)
+    notebook = new_notebook(cells=cells, metadata=metadata)
+    drawings.embed(notebook)
+    alt_texts.embed(notebook)
+    return notebook
 
 
 def findings(notebook: NotebookNode, folder: Path) -> list[str]:
@@ -190,8 +198,35 @@ def with_range_below(cell: int) -> Change:
 
 
 def wordless(notebook: NotebookNode) -> None:
-    for position in (6, 4, 2):
-        del notebook.cells[position]
+    del notebook.cells[4]
+
+
+def continued(notebook: NotebookNode) -> None:
+    wordless(notebook)
+    notebook.cells[4].source = "# The same as a curve.\nplt.show()"
+
+
+def padded(notebook: NotebookNode) -> None:
+    for _ in range(20):
+        notebook.cells.insert(SETUP, new_markdown_cell("More."))
+
+
+def shown_below(notebook: NotebookNode) -> None:
+    notebook.cells[SOLVED].metadata.jupyter.pop("outputs_hidden")
+
+
+def described(*texts: str) -> Change:
+    return lambda notebook: notebook.cells[PLOT].metadata.update(alt=list(texts))
+
+
+def not_described(notebook: NotebookNode) -> None:
+    notebook.cells[PLOT].metadata.pop("alt")
+    alt_texts.embed(notebook)
+
+
+def without_drawing(notebook: NotebookNode) -> None:
+    notebook.cells[2].source = "## 1 · Features"
+    notebook.cells[2].pop("attachments")
 
 
 RULES: dict[str, tuple[Change, str]] = {
@@ -244,7 +279,16 @@ RULES: dict[str, tuple[Change, str]] = {
     "unguarded": (replaces("if helpers.online", "if online"), "guarded by"),
     "long cells": (longer(7), "the median code cell has"),
     "very long cells": (longer(18), "more than 18 lines"),
-    "few words": (wordless, "Markdown cells for"),
+    "wordless": (wordless, "code cell 3 follows another without a word"),
+    "exercises at the end": (padded, "0 of 2 exercises stand before the last third"),
+    "solution's output": (shown_below, "jupyter.outputs_hidden"),
+    "wall of imports": (says(SETUP, "import helpers\n" * 21), "has 21 lines"),
+    "other colours": (replaces(STYLE, ""), "the course's colours"),
+    "no drawing": (without_drawing, "there is no drawing"),
+    "no text for a picture": (not_described, "1 pictures, and metadata.alt is []"),
+    "too many texts": (described("x" * 20, "y" * 20), "1 pictures, and metadata.alt"),
+    "short text": (described("A curve."), "in at least 20 characters"),
+    "old text": (described("Three curves that part."), "does not carry the text"),
     "many ignored": (tagged(VALUE, "nbval-ignore-output"), "most one in fifty"),
     "ignored without a reason": (says(WIDGET, "interact(show)"), "without a reason"),
     "inside helpers": (
@@ -265,7 +309,7 @@ RULES: dict[str, tuple[Change, str]] = {
         "kernel is not `python3`",
     ),
     "old format": (lambda nb: nb.update(nbformat_minor=4), "not 4.5"),
-    "no alt text": (replaces("![a frozen network]", "![]"), "without alternative text"),
+    "no alt text": (replaces("![frozen]", "![]"), "without alternative text"),
     "html without alt": (replaces("Look at", '<img src="x.png">'), "alternative text"),
     "attachment": (
         lambda nb: nb.cells[2].update(attachments={"a.png": {"image/png": "iVBORw0K"}}),
@@ -307,9 +351,12 @@ def test_cell_id_used_twice_is_reported(tmp_path: Path) -> None:
         says(VALUE, "# skipped because it needs a microphone\nrecord()"),
         shows("1 and/or 2 in 3/4; km/h; <br /><br />; https://a.org/home/x; 0x1F"),
         data("text/html", "<table><tr><td>1</td></tr></table>"),
-        data("image/png", "/home/iVBORw0KGgo"),
+        lambda nb: (
+            nb.cells[PLOT].outputs[0].data.update({"image/png": "/home/iVBORw0KGgo"})
+        ),
         moves(VALUE, "about it: the loss is about 0.53, in Exercise 00.53."),
         with_range_below(VALUE),
+        continued,
     ],
 )
 def test_harmless_content_is_left_alone(change: Change, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
         ("run", "execute one notebook here and print its results"),
         ("refresh", "execute notebooks and save their outputs (all without a name)"),
         ("lint", "check notebooks against the house rules (all without a name)"),
-        ("drawings", "put data/drawings into the notebooks that show them (all)"),
+        ("drawings", "put drawings, and texts for pictures, into notebooks (all)"),
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument(

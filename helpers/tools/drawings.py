@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import nbformat
 from nbformat import NotebookNode
 
+from helpers.tools import alt_texts
 from helpers.tools.notebooks import ROOT, NotebookError, write
 
 __all__ = ["DRAWINGS", "embed", "faults", "findings", "renew"]
@@ -28,7 +29,6 @@ _ACTIVE = re.compile(
     r"<script|\son\w+\s*=|(?:href|src)\s*=\s*[\"'](?!#)|url\((?!#)|@import",
     re.IGNORECASE,
 )
-_LEAST_ALT = 20
 
 
 def embed(notebook: NotebookNode, folder: Path = DRAWINGS) -> bool:
@@ -59,9 +59,9 @@ def embed(notebook: NotebookNode, folder: Path = DRAWINGS) -> bool:
 
 
 def renew(path: Path) -> bool:
-    """Embed the drawings in the notebook at ``path``; True if its file changed."""
+    """Embed drawings and texts for pictures at ``path``; True if the file changed."""
     notebook = nbformat.read(path, as_version=4)
-    changed = embed(notebook, DRAWINGS)
+    changed = embed(notebook, DRAWINGS) | alt_texts.embed(notebook)
     if changed:
         write(notebook, path)
     return changed
@@ -85,7 +85,7 @@ def findings(notebook: NotebookNode, folder: Path = DRAWINGS) -> Iterator[str]:
                 )
             else:
                 yield from (f"drawing {name}: {wrong}" for wrong in faults(path))
-            if len(shown["alt"]) < _LEAST_ALT:
+            if len(shown["alt"]) < alt_texts.LEAST_ALT:
                 yield f"drawing {name}: say in ![…] what it shows"
         for name in attached:
             yield (

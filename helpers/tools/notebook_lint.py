@@ -14,13 +14,16 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from helpers.tools import drawings
+from helpers.tools import alt_texts, drawings
 from helpers.tools.notebooks import ROOT
 from helpers.tools.outputs import WIDGET_VIEW
 from helpers.tools.ranges import RANGE_TAG, outdated, prose_findings
 
 MAX_COLUMNS = 88
 MEDIAN_LINES, MOST_LINES = 6, 18
+SETUP_LINES = 20
+# Distinguishable for colour-blind readers; matplotlib's own.
+STYLE = 'plt.style.use("tableau-colorblind10")'
 # Folder names after which a path in an output belongs to somebody's machine.
 _ROOTS = "home|Users|root|tmp|private|var|opt|usr|mnt|work|content|builds"
 _PATH = re.compile(rf"(?<![\w.~>-])/(?:{_ROOTS})/[\w.@-]+|\b[A-Za-z]:\\+\w[\w .-]*\\")
@@ -43,7 +46,8 @@ def lint(path: Path) -> list[str]:
     for number, cell in enumerate(code, start=1):
         for finding in _cell(cell, refresh):
             findings.append(f"code cell {number}: {finding}")
-    findings += _sizes(notebook, code)
+    findings += _sizes(code)
+    findings += _words_between(notebook)
     findings += _prose(notebook)
     findings += prose_findings(notebook)
     findings += _inside(code)
@@ -160,7 +164,7 @@ def _inside(code: list[NotebookNode]) -> Iterator[str]:
             )
 
 
-def _sizes(notebook: NotebookNode, code: list[NotebookNode]) -> Iterator[str]:
+def _sizes(code: list[NotebookNode]) -> Iterator[str]:
     if not code:
         yield "there is no code cell"
         return
@@ -177,21 +181,29 @@ def _sizes(notebook: NotebookNode, code: list[NotebookNode]) -> Iterator[str]:
             f"{len(long)} of {len(code)} code cells have more than {MOST_LINES} lines, "
             f"at most one in ten: split cells {long} or move code to helpers"
         )
-    markdown = sum(
-        cell.cell_type == "markdown" and RANGE_TAG not in tags(cell)
-        for cell in notebook.cells
-    )
-    if markdown < len(code):
-        yield (
-            f"{markdown} Markdown cells for {len(code)} code cells: say before each "
-            "cell what it claims"
-        )
     ignored = sum("nbval-ignore-output" in tags(cell) for cell in code)
     if ignored > -(-len(code) // 50):
         yield (
             f"{ignored} of {len(code)} code cells are tagged nbval-ignore-output, at "
             "most one in fifty: only where words or the number of lines differ"
         )
+
+
+def _words_between(notebook: NotebookNode) -> Iterator[str]:
+    """Code cells below another one that say neither why nor that they continue it."""
+    number, above = 0, ""
+    for cell in notebook.cells:
+        if RANGE_TAG in tags(cell):
+            continue
+        if cell.cell_type == "code":
+            number += 1
+            begins = cell.source.lstrip().startswith("#")
+            if above == "code" and not begins:
+                yield (
+                    f"code cell {number} follows another without a word: say what it "
+                    "claims, or begin it with a comment that says what it continues"
+                )
+        above = cell.cell_type
 
 
 def _markdown(notebook: NotebookNode) -> list[str]:
@@ -213,6 +225,9 @@ def _prose(notebook: NotebookNode) -> Iterator[str]:
         if _IMAGE.search(text):
             yield "an image without alternative text: write ![what it shows](file)"
     yield from drawings.findings(notebook)
+    if not any(cell.get("attachments") for cell in notebook.cells):
+        yield "there is no drawing: show one of data/drawings before the algebra"
+    yield from alt_texts.findings(notebook)
 
 
 def _anatomy(notebook: NotebookNode, code: list[NotebookNode]) -> Iterator[str]:
@@ -230,6 +245,14 @@ def _anatomy(notebook: NotebookNode, code: list[NotebookNode]) -> Iterator[str]:
     setups = [i for i, cell in enumerate(code) if "helpers.setup(" in cell.source]
     if setups != [0]:
         yield "helpers.setup(…) must be called once, in the first code cell"
+    lines = len(code[0].source.strip().splitlines()) if code else 0
+    if lines > SETUP_LINES:
+        yield (
+            f"the set-up cell has {lines} lines, at most {SETUP_LINES}: import a name "
+            "where it is first used"
+        )
+    if code and STYLE not in code[0].source:
+        yield f"the set-up cell does not choose the course's colours: add {STYLE}"
     if not any("image/png" in o.get("data", {}) for c in code for o in c.outputs):
         yield "there is no plot: show at least one figure"
     if not any("widget" in tags(cell) for cell in code):
@@ -278,8 +301,16 @@ def _exercises(
     solved = [cell for cell in code if "solution" in tags(cell)]
     solved_ids = [id for cell in solved for id in _checked_ids(cell)]
     for cell in solved:
-        if not cell.metadata.get("jupyter", {}).get("source_hidden"):
-            yield "a solution is visible: set metadata.jupyter.source_hidden to true"
+        for part in ("source_hidden", "outputs_hidden"):
+            if not cell.metadata.get("jupyter", {}).get(part):
+                yield f"a solution is visible: set metadata.jupyter.{part} to true"
+    places = [notebook.cells.index(cell) for cell in stubs]
+    early = sum(3 * place < 2 * len(notebook.cells) for place in places)
+    if 2 * early < len(stubs):
+        yield (
+            f"{early} of {len(stubs)} exercises stand before the last third: put each "
+            "below the section that it tests"
+        )
     expected = [f"{number}.{i}" for i in range(1, len(stubs) + 1)]
     for id, cell in zip(expected, stubs, strict=True):
         if not _is_stub(cell):

@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from helpers.tools import drawings, ranges
+from helpers.tools import alt_texts, drawings, ranges
 from helpers.tools.doctor import usable_cores
 from helpers.tools.kernels import (
     NotEnoughMemory,
@@ -173,6 +173,7 @@ def _keep(path: Path, runs: Sequence[Execution], merge: bool) -> list[str]:
     notebook.metadata[KEY] = about
     ranges.write_notes(notebook)
     drawings.embed(notebook)
+    alt_texts.embed(notebook)
     nbformat.validate(notebook)
     write(notebook, path)
     return thin
