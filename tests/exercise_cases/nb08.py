@@ -158,7 +158,7 @@ CASES = {
             (lambda: stays_in_eval, "came in train mode and leaves in eval"),
             (lambda: leaves_in_train, "came in eval mode and leaves in train"),
             (lambda: with_gradients, "gradients are recorded"),
-            (lambda: lambda model, batches, k: 0.5, "for each row, is y among"),
+            (lambda: lambda model, batches, k: 0.3, "for each row, is y among"),
         ],
     ),
     "08.3": Case(
