@@ -1,43 +1,23 @@
-"""Recall the token k places back: small networks, two tables. See notebook 06.
+"""Small networks that recall the token k places back. See notebook 06.
 
-    python -m helpers.examples.recall_tokens
-
-The first table sets one block of attention against a GRU and two convolutions, for
-several k. The second trains stacks of twelve blocks, post-LN and pre-LN, with and
-without warm-up. The learning rate of every row is chosen on validation sequences with
-the first seed; the test sequences are read only with that rate. It takes about five
-minutes with one thread. Interrupt it when you like: the same command continues after
-the last finished row.
+One block of attention stands against a GRU and two convolutions of about the same size;
+stacks of blocks, post-LN and pre-LN, show what a norm's place does to training.
 """
 
 from __future__ import annotations
 
-import csv
-import platform
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers.models.distilbert import modeling_distilbert
 
-from helpers.files import replacing
+__all__ = ["NETWORKS", "SYMBOLS", "Attention", "Convolutions", "Recurrent", "Run"]
+__all__ += ["sequences", "train"]
 
-__all__ = ["DISTANCES", "NETWORKS", "RATES", "SYMBOLS", "TABLES", "Run", "Table"]
-__all__ += ["Attention", "Convolutions", "Recurrent", "main", "sequences", "sweep"]
-__all__ += ["train"]
-
-RUNS = Path(__file__).parents[2] / "data" / "runs"
 SYMBOLS, WIDTH = 8, 32
-DISTANCES = (2, 8, 24)
-SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2)
-COLUMNS = ("network", "distance", "warm_up", "lr", "seed", "weights", "seconds")
-COLUMNS += ("valid", "test")
 
 
 class Attention(nn.Module):
@@ -103,14 +83,19 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "attention": Attention,
     "GRU": Recurrent,
     "convolution": Convolutions,
-    "post-LN": lambda: Attention(12, norm_first=False),
-    "pre-LN": lambda: Attention(12, norm_first=True),
+    "post-LN": lambda: Attention(8, norm_first=False),
+    "pre-LN": lambda: Attention(8, norm_first=True),
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained network: its loss at every step, its shares of right answers."""
+    """A trained network.
+
+    Attributes:
+        losses: of every step.
+        valid, test: shares of right answers on 500 sequences each.
+    """
 
     model: nn.Module
     losses: list[float]
@@ -136,9 +121,9 @@ def train(
     *,
     lr: float,
     seed: int = 0,
-    steps: int = 200,
+    steps: int = 120,
     warm_up: int = 20,
-    places: int = 32,
+    places: int = 24,
 ) -> Run:
     """Train a network to name the token ``distance`` places back, on fresh sequences.
 
@@ -168,131 +153,3 @@ def train(
         _right(model, sequences(500, places, s), distance) for s in (1001, 1002)
     )
     return Run(model, losses, valid, test)
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a table of runs tries.
-
-    Attributes:
-        rows: (network, distance, warm-up).
-        every_rate: with all seeds; by default the first one chooses the rate.
-    """
-
-    name: str
-    title: str
-    rows: Sequence[tuple[str, int, int]]
-    steps: int
-    places: int
-    every_rate: bool = False
-
-
-TABLES = (
-    Table(
-        "06_recall.csv",
-        "Recall the token k (distance) places back: 32 places, 8 symbols, 400 steps.",
-        [(n, k, 20) for n in ("attention", "GRU", "convolution") for k in DISTANCES],
-        400,
-        32,
-    ),
-    Table(
-        "06_warm_up.csv",
-        "12 blocks recall the token 4 places back: 16 places, 8 symbols, 100 steps.",
-        [(n, 4, w) for n in ("post-LN", "pre-LN") for w in (0, 50)],
-        100,
-        16,
-        every_rate=True,
-    ),
-)
-
-
-def sweep(
-    folder: Path, tables: Sequence[Table] = TABLES, seeds: Sequence[int] = SEEDS
-) -> None:
-    """Write the tables into ``folder``; rows that are there already are not run again.
-
-    The first seed tries all ``RATES``. What was best on its validation sequences is
-    the row's rate: the other seeds take it, and only there ``test`` is filled.
-    """
-    for table in tables:
-        rows = _read(folder / table.name)
-        for network, distance, warm_up in table.rows:
-            mine = (network, str(distance), str(warm_up))
-            if any((r["network"], r["distance"], r["warm_up"]) == mine for r in rows):
-                continue
-            new, rates, best = [], RATES, 0.0
-            for seed in seeds:
-                tried = {lr: _row(table, *mine, lr, seed) for lr in rates}
-                if seed == seeds[0]:
-                    best = max(tried, key=lambda lr: float(tried[lr]["valid"]))
-                    rates = RATES if table.every_rate else (best,)
-                for lr, row in tried.items():
-                    new.append(row if lr == best else {**row, "test": ""})
-            rows += new
-            _write(folder / table.name, table, rows)
-            print(*mine, "lr", best, [row["test"] for row in new], flush=True)
-
-
-def _row(
-    table: Table, network: str, distance: str, warm_up: str, lr: float, seed: int
-) -> dict[str, str]:
-    start = time.process_time()
-    run = train(
-        network,
-        int(distance),
-        lr=lr,
-        seed=seed,
-        steps=table.steps,
-        warm_up=int(warm_up),
-        places=table.places,
-    )
-    seconds = time.process_time() - start
-    weights = sum(p.numel() for p in run.model.parameters())
-    values = [network, distance, warm_up, lr, seed, weights, f"{seconds:.1f}"]
-    values += [f"{run.valid:.4f}", f"{run.test:.4f}"]
-    return dict(zip(COLUMNS, map(str, values), strict=True))
-
-
-def _read(target: Path) -> list[dict[str, str]]:
-    if not target.exists():
-        return []
-    with target.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(line for line in file if line[0] != "#"))
-
-
-def _write(target: Path, table: Table, rows: list[dict[str, str]]) -> None:
-    total = sum(float(row["seconds"]) for row in rows)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-    head = [
-        table.title,
-        "valid, test: share of right answers on 500 sequences each; test only with the",
-        "rate that was best on valid with seed 0. seconds: of the processor.",
-        "seeds: 0, 1, 2; command: python -m helpers.examples.recall_tokens",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
-    ]
-    with (
-        replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in head)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fill both tables, or continue them."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        sweep(RUNS)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
