@@ -10,20 +10,6 @@ from torch.nn.functional import normalize
 from tests.exercise_cases import Case
 
 
-def _masked_loss(z, labels, *, divide=None, ignore=True, sign=-1.0):
-    log_p = z.log_softmax(dim=-1)
-    surprise = sign * log_p.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
-    if not ignore:
-        return surprise.mean()
-    kept = surprise[labels != -100]
-    return kept.sum() / (len(kept) if divide is None else divide)
-
-
-def _mean_of_sentences(z, labels):
-    parts = [_masked_loss(z[i : i + 1], labels[i : i + 1]) for i in range(len(z))]
-    return torch.stack(parts).mean()
-
-
 def _partner_loss(a, b, group, tau, *, unit=True, out="others", fill=-torch.inf):
     if unit:
         a, b = normalize(a, dim=1), normalize(b, dim=1)
@@ -97,32 +83,6 @@ CASES = {
             (20, "you averaged the logarithms"),
             (math.log(28.28), "that is the mean surprise"),
             (12, "add up the surprises n"),
-        ],
-    ),
-    "07.5": Case(
-        solution=lambda: _masked_loss,
-        mistakes=[
-            (
-                lambda: lambda z, y: _masked_loss(z, y, divide=1),
-                "that is the sum; divide",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, divide=y.numel()),
-                "you divided by all 12 positions",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, ignore=False),
-                "positions labelled -100 took",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, sign=1.0),
-                "the sign is wrong: a surprise",
-            ),
-            (lambda: _mean_of_sentences, "that is the mean of the"),
-            (
-                lambda: lambda z, y: -z.log_softmax(dim=-1)[y != -100].mean(dim=1),
-                "return one number, the",
-            ),
         ],
     ),
 }
