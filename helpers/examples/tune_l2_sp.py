@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,7 +63,7 @@ COLUMNS += ("test", "test_loss")
 
 
 @cache
-def _encoder() -> nn.Module:
+def _encoder() -> Any:
     return AutoModel.from_pretrained(MINILM).eval()
 
 
@@ -123,7 +124,7 @@ def draw(seed: int) -> dict[str, DataLoader]:
 
 
 def objective(
-    model: nn.Module,
+    model: Upper,
     batch: Sequence[torch.Tensor],
     centre: Mapping[str, torch.Tensor],
     strength: float = 0.0,
@@ -141,8 +142,9 @@ def objective(
     loss = cross_entropy(scores, y)
     if strength:
         loss = loss + strength * l2_sp(model.layer, centre)
-    size = sum(w.square().sum() for w in model.head.parameters())
-    return loss + head_strength * size, scores
+    for weights in model.head.parameters():
+        loss = loss + head_strength * weights.square().sum()
+    return loss, scores
 
 
 def step_towards(centre: str, strength: float, head_strength: float) -> Step:
@@ -151,7 +153,7 @@ def step_towards(centre: str, strength: float, head_strength: float) -> Step:
     if centre == "zero":
         start = {name: torch.zeros_like(w) for name, w in start.items()}
 
-    def step(model: nn.Module, batch: Sequence[torch.Tensor]):
+    def step(model: Any, batch: Any) -> tuple[torch.Tensor, Any]:
         return objective(model, batch, start, strength, head_strength)
 
     return step
@@ -179,9 +181,17 @@ def train(centre: str, setting: Setting, seed: int, loader: DataLoader) -> Upper
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
     pulls = setting.get("strength", 0.0), setting["head_strength"]
     step = step_towards(centre, *pulls)
-    options = {"optimizer": optimizer, "scheduler": _decline, "step": step}
-    options["progress"] = False
-    helpers.fit(model, loader, epochs=EPOCHS, seed=seed, clip=None, **options)
+    helpers.fit(
+        model,
+        loader,
+        epochs=EPOCHS,
+        optimizer=optimizer,
+        scheduler=_decline,
+        step=step,
+        clip=None,
+        seed=seed,
+        progress=False,
+    )
     return model
 
 
