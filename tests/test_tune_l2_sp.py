@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +15,9 @@ from helpers.examples import tune_l2_sp as recipe
 BEST = {"lr": 1e-3, "head_lr": 3e-3, "head_strength": 0.01, "strength": 0.3}
 
 
-def made_up(centre: str, setting: recipe.Setting, seed: int, test: bool) -> dict:
+def made_up(
+    centre: str, setting: recipe.Setting, seed: int, test: bool
+) -> dict[str, str]:
     """A bowl around ``BEST`` instead of a training; the test surprise is a trap."""
     far = sum(math.log(value / BEST[name]) ** 2 for name, value in setting.items())
     row = dict.fromkeys(recipe.COLUMNS[recipe.COLUMNS.index("seconds") :], "")
@@ -45,7 +48,7 @@ def test_search_opens_the_test_once_a_centre_and_continues(
 
 
 def test_names_of_a_draw_are_apart_and_the_test_is_always_the_same() -> None:
-    parts = {seed: recipe.draw(seed) for seed in (0, 1)}
+    parts: dict[int, dict[str, Any]] = {seed: recipe.draw(seed) for seed in (0, 1)}
     sizes = {name: len(loader.dataset) for name, loader in parts[0].items()}
     assert sizes == {"train": 60, "valid": 300, "test": 300}
     first, second = (parts[seed]["test"].dataset.tensors[0] for seed in (0, 1))
