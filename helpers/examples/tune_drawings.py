@@ -6,10 +6,10 @@ Both sides see OpenMoji at 96 x 96 pixels. The frozen side is the head of notebo
 ridge classifier on MobileNetV2's vectors. The other side begins with that very head and
 lets blocks learn (Kumar et al. 2022: linear probe, then fine-tuning), with the
 statistics of batch norm frozen; `alpha` below 1 is the average of both ends (WiSE-FT).
-How many blocks, which rate, which views and which alpha: three folds of the 698 labelled
-drawings decide, 99 held out in each. Then the 300 test drawings are read, with five
-seeds. It takes ten minutes with one thread. Interrupt it when you like: the same command
-continues after the last finished row.
+How many blocks, which rate, which views and which alpha: three folds of the 698
+labelled drawings decide, 99 held out in each. Then the 300 test drawings are read, with
+five seeds. It takes ten minutes with one thread. Interrupt it when you like: the same
+command continues after the last finished row.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def begin(upper: nn.Module, probe: Pipeline) -> nn.Module:
 def tune(
     upper: nn.Module, data: Dataset[Any], lr: float, seed: int, epochs: int = EPOCHS
 ) -> nn.Module:
-    """Fine-tune with AdamW, the rate climbing for a tenth of the steps, then falling."""
+    """Fine-tune with AdamW; the rate climbs for a tenth of the steps, then falls."""
     learning = [p for p in upper.parameters() if p.requires_grad]
     helpers.fit(
         upper,
@@ -291,7 +291,9 @@ def sweep(
     def choose(thawed: int, lr: float, kind: str) -> list[tuple[float, Any]]:
         """(mean accuracy on the folds, the setting) for each alpha."""
         judged = [rows("drawings", 599, f, 0, thawed, lr, kind) for f in folds]
-        means = [np.mean([float(r["valid"]) for r in rs]) for rs in zip(*judged)]
+        means = [
+            np.mean([float(r["valid"]) for r in rs]) for rs in zip(*judged, strict=True)
+        ]
         return [
             (float(mean), (thawed, lr, kind, float(row["alpha"])))
             for mean, row in zip(means, judged[0], strict=True)
@@ -300,7 +302,9 @@ def sweep(
     best = {}
     for side, steps in (("frozen", {0: (0.0,)}), ("tuned", rates)):
         found = [
-            c for thawed, lrs in steps.items() for lr in lrs
+            c
+            for thawed, lrs in steps.items()
+            for lr in lrs
             for c in choose(thawed, lr, "plain")
         ]
         thawed, lr = max(found)[1][:2]
@@ -333,7 +337,7 @@ def _write(target: Path, rows: list[dict[str, Any]]) -> None:
     machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "A frozen MobileNetV2 with notebook 09's head, and the same network fine-tuned",
-        f"from that head on, {EPOCHS} epochs, 96 x 96 pixels. labels: training pictures;",
+        f"from that head on, {EPOCHS} epochs, 96 x 96 pixels. labels: pictures to learn;",
         "fold: of three, each holds 99 of the 698 labelled drawings out (valid);",
         "without fold: trained on 'train', read on 'test'. seed: of order and dropout,",
         "and of which pictures where labels are fewer. thawed: how many of the 19",

@@ -41,7 +41,9 @@ def _batch_norm_only(answer: nn.Module) -> str | None:
 _COUNTS = (52, 86, 79, 153, 98, 131)
 
 
-@exercise("10.2", "Every class now weighs as much as every other, a picture 1 on average.")
+@exercise(
+    "10.2", "Every class now weighs as much as every other, a picture 1 on average."
+)
 def _class_weights(answer: Sequence[float]) -> str | None:
     values = np.asarray(answer, dtype=float).ravel()
     if len(values) != len(_COUNTS):
