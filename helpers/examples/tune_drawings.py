@@ -337,7 +337,7 @@ def _write(target: Path, rows: list[dict[str, Any]]) -> None:
     machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "A frozen MobileNetV2 with notebook 09's head, and the same network fine-tuned",
-        f"from that head on, {EPOCHS} epochs, 96 x 96 pixels. labels: pictures to learn;",
+        f"from that head on, {EPOCHS} epochs, 96 x 96 pixels. labels: how many;",
         "fold: of three, each holds 99 of the 698 labelled drawings out (valid);",
         "without fold: trained on 'train', read on 'test'. seed: of order and dropout,",
         "and of which pictures where labels are fewer. thawed: how many of the 19",
