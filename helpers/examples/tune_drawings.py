@@ -3,13 +3,14 @@
     python -m helpers.examples.tune_drawings
 
 Both sides see OpenMoji at 96 x 96 pixels. The frozen side is the head of notebook 09, a
-ridge classifier on MobileNetV2's vectors. The other side begins with that very head and
-lets blocks learn (Kumar et al. 2022: linear probe, then fine-tuning), with the
-statistics of batch norm frozen; `alpha` below 1 is the average of both ends (WiSE-FT).
-How many blocks, which rate, which views and which alpha: three folds of the 698
-labelled drawings decide, 99 held out in each. Then the 300 test drawings are read, with
-five seeds. It takes ten minutes with one thread. Interrupt it when you like: the same
-command continues after the last finished row.
+ridge classifier on MobileNetV2's vectors. The other side begins with such a head, made
+from the same views, and lets blocks learn (Kumar et al. 2022: linear probe, then
+fine-tuning), with the statistics of batch norm frozen; `alpha` below 1 is the average
+of both ends (WiSE-FT). How many blocks, which rate, which views and which alpha: three
+folds of the 698 labelled drawings decide, 99 held out in each. Then the 300 test
+drawings are read, with five seeds, and 500 test digits with the same setting. It takes
+ten minutes with one thread. Interrupt it when you like: the same command continues
+after the last finished row.
 """
 
 from __future__ import annotations
