@@ -1,4 +1,4 @@
-"""The committed run of notebook 01: draws, augmentation, rule of choice, continuation."""
+"""The committed run of notebook 01: draws, augmentation, rule of choice, resuming."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ COLUMNS += ("valid", "as drawn", "quarter turn", "grey", "negative", "hits")
 
 
 def draw(y: torch.Tensor, k: int, seed: int) -> np.ndarray:
-    """Positions of k random examples of each class; the draws of 5 contain those of 2."""
+    """Positions of k random examples a class; the draws of 5 contain those of 2."""
     rng = np.random.default_rng(seed)
     each = [rng.permutation(np.flatnonzero(y == c))[:k] for c in y.unique()]
     return np.concatenate(each)
@@ -120,7 +120,7 @@ def train_from_scratch(
     passes: int = 12,
     step: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> nn.Module:
-    """A network trained by a rate that rises and falls; more passes over few examples."""
+    """A network trained by a rate that rises and falls; few examples pass more often."""
     helpers.seed_everything(seed)
     model = make_model()
     history = helpers.fit(
@@ -209,13 +209,12 @@ class Table:
         self.rows.append({name: str(row.get(name, "")) for name in COLUMNS})
         total = sum(float(row["seconds"] or 0) for row in self.rows)
         about = [
-            "Accuracy on emoji drawings with few labels a class (column labels), by draw",
-            "of the labels. from scratch: the small network of notebook 01; pretrained:",
-            "logistic regression on MobileNetV2's features at 224 x 224. Rows with an",
-            "empty column 'as drawn' chose lr, augment, size and passes on the validation",
-            "pictures (three draws of 20 labels a class); the others show the test",
-            "pictures, as drawn and changed. hits: 1 for each test picture that is right.",
-            "seeds: the draws. seconds: of the processor.",
+            "Accuracy on emoji drawings with few labels a class, by draw of the labels.",
+            "from scratch: the small network of notebook 01; pretrained: logistic regression",
+            "on MobileNetV2's features at 224 x 224. Rows without hits chose lr, augment, size",
+            "and passes on the validation pictures (three draws of 20 labels a class); the",
+            "others show the test pictures, as drawn and changed. hits: 1 for each test picture",
+            "that is right. seeds: the draws. seconds: of the processor.",
             *_origin(total),
         ]
         _write(self.path, about, COLUMNS, self.rows)
@@ -341,7 +340,10 @@ def resolution(
             *_origin(seconds),
         ]
         _write(path, about, list(rows[0]), rows)
-        print(f"{size} px: {folds.mean() / REPEATS:.3f}, {once[test].mean():.3f}", flush=True)
+        print(
+            f"{size} px: {folds.mean() / REPEATS:.3f}, {once[test].mean():.3f}",
+            flush=True,
+        )
         if size == 224:
             scaled = StandardScaler().fit(features[train]).transform(features)
             X_train, y_train = scaled[train], y[train]
