@@ -120,7 +120,7 @@ def train_from_scratch(
     passes: int = 12,
     step: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> nn.Module:
-    """A network trained by a rate that rises and falls; few examples pass more often."""
+    """A network trained by a rate that rises, then falls; few examples pass often."""
     helpers.seed_everything(seed)
     model = make_model()
     history = helpers.fit(
@@ -209,12 +209,13 @@ class Table:
         self.rows.append({name: str(row.get(name, "")) for name in COLUMNS})
         total = sum(float(row["seconds"] or 0) for row in self.rows)
         about = [
-            "Accuracy on emoji drawings with few labels a class, by draw of the labels.",
-            "from scratch: the small network of notebook 01; pretrained: logistic regression",
-            "on MobileNetV2's features at 224 x 224. Rows without hits chose lr, augment, size",
-            "and passes on the validation pictures (three draws of 20 labels a class); the",
-            "others show the test pictures, as drawn and changed. hits: 1 for each test picture",
-            "that is right. seeds: the draws. seconds: of the processor.",
+            "Accuracy on emoji drawings with few labels a class, by draw of the",
+            "labels. from scratch: the small network of notebook 01; pretrained:",
+            "logistic regression on MobileNetV2's features at 224 x 224. Rows",
+            "without hits chose lr, augment, size and passes on the validation",
+            "pictures (three draws of 20 labels a class); the others show the test",
+            "pictures, as drawn and changed. hits: 1 for each test picture that is",
+            "right. seeds: the draws. seconds: of the processor.",
             *_origin(total),
         ]
         _write(self.path, about, COLUMNS, self.rows)
@@ -333,10 +334,11 @@ def resolution(
             row[f"test at {size}"] = str(int(o)) if row["split"] == "test" else ""
         seconds = time.process_time() - start
         about = [
-            "Which drawings does a head on MobileNetV2's features get right? By the side",
-            "of the square picture in pixels. 'folds at': how often in two repeats of",
-            "five folds over all drawings (0, 1, 2); 'test at': with the head that",
-            "learned from the training drawings alone (0, 1). seeds: 0 and 1 (folds).",
+            "Which drawings does a head on MobileNetV2's features get right? By the",
+            "side of the square picture in pixels. 'folds at': how often in two",
+            "repeats of five folds over all drawings (0, 1, 2); 'test at': with the",
+            "head that learned from the training drawings alone (0, 1). seeds: 0 and",
+            "1 (folds).",
             *_origin(seconds),
         ]
         _write(path, about, list(rows[0]), rows)
