@@ -338,7 +338,7 @@ def resolution(
             "side of the square picture in pixels. 'folds at': how often in two",
             "repeats of five folds over all drawings (0, 1, 2); 'test at': with the",
             "head that learned from the training drawings alone (0, 1). seeds: 0 and",
-            "1 (folds).",
+            "1 (folds). seconds: of the processor, for the last size.",
             *_origin(seconds),
         ]
         _write(path, about, list(rows[0]), rows)
