@@ -50,7 +50,16 @@ SIZES, REPEATS = (96, 224), 2
 RUNS = Path(__file__).parents[2] / "data" / "runs"
 CURVES, RESOLUTION = RUNS / "01_label_efficiency.csv", RUNS / "01_resolution.csv"
 COMMAND = "python -m helpers.examples.label_efficiency"
-COLUMNS = ("model", "augment", "lr", "passes", "size", "labels", "draw", "seconds")
+COLUMNS: tuple[str, ...] = (
+    "model",
+    "augment",
+    "lr",
+    "passes",
+    "size",
+    "labels",
+    "draw",
+    "seconds",
+)
 COLUMNS += ("valid", "as drawn", "quarter turn", "grey", "negative", "hits")
 
 
