@@ -11,23 +11,34 @@ from helpers.exercises import exercise
 @exercise("04.1", "Of nine pairs of near copies one is missed; strangers rarely meet.")
 def _twins(answer: float) -> str | None:
     if 0 < answer < 1:
-        return "that is a fraction; give a whole percent, such as 50."
-    known = {
-        24: "that is one band, 0.7 to the power of four; there are eight chances.",
-        11: "that is the chance to miss each other in all eight bands.",
-        70: "0.7 is the chance of a single minimum; a band needs four.",
-        21: "that is four bands of eight: there are eight bands of four.",
-        100: "you added eight chances of a band up: at least one is 1 minus none.",
-    }
-    if round(answer) in known:
-        return known[round(answer)]
-    if round(answer) == 94 or answer > 100:
+        return "that is a fraction; give a percent, such as 50."
+    band = 0.7**4
+
+    def near(expected: float) -> bool:
+        return abs(answer - 100 * expected) <= 0.9
+
+    if near(1 - (1 - band) ** 8):
+        return None
+    if near(band):
+        return "that is one band, 0.7 to the power of four; there are eight chances."
+    if near((1 - band) ** 8):
+        return "that is the chance to miss each other in all eight bands."
+    if near(0.7):
+        return "0.7 is the chance of a single minimum; a band needs four."
+    if near(1 - (1 - 0.7**8) ** 4):
+        return "that is four bands of eight: there are eight bands of four."
+    if near(1 - 0.7**8):
+        return (
+            "that is 1 - 0.7**8, as if 0.7 were the chance that a band differs; it "
+            "differs with probability 1 - 0.7**4."
+        )
+    if near(1 - 0.3**8):
+        return "that asks for one of eight single minima; a band needs four at once."
+    if near(8 * band) or answer > 101:
         return (
             "chances of several bands do not add up: take 1 minus the chance that "
             "all eight bands differ."
         )
-    if round(answer) == 89:
-        return None
     return (
         "a band agrees with probability 0.7**4; at least one of eight is 1 minus the "
         "probability that none does."
@@ -45,8 +56,8 @@ def _cut(answer: Callable[[str, set[str]], list[str]]) -> str | None:
         return "the function returns None; did its `return` get lost?"
     if isinstance(whole, str):
         return "return a list of pieces, also when there is only one."
-    if list(whole) == ["f"] or list(whole)[:1] == ["f"]:
-        return "'film' is a piece of its own: try the longest piece first."
+    if list(whole)[:1] == ["f"] or list(whole) == ["[UNK]"]:
+        return "who begins 'film' with 'f' gets stuck: take the longest piece first."
     if list(whole) != ["film"]:
         return f"'film' is in the vocabulary, so ['film'] is right, not {whole}."
     long = list(answer("unwatchable", set(_VOCAB)))

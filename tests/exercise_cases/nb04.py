@@ -28,13 +28,17 @@ def _weighted(values, counts):
 
 CASES = {
     "04.1": Case(
-        solution=89,
+        solution=88.9,
         mistakes=[
             (24, "that is one band, 0.7 to"),
             (11, "that is the chance to miss"),
             (21, "that is four bands of eight"),
             (70, "0.7 is the chance of a"),
-            (100, "you added eight chances"),
+            (70.4, "0.7 is the chance of a"),
+            (94, "as if 0.7 were the chance that a band differs"),
+            (94.2, "as if 0.7 were the chance that a band differs"),
+            (100, "that asks for one of eight single minima"),
+            (130, "chances of several bands"),
             (0.89, "that is a fraction; give"),
             (192, "chances of several bands"),
             (50, "a band agrees with probability"),
@@ -45,7 +49,7 @@ CASES = {
         mistakes=[
             (
                 lambda: lambda word, vocab: _cut(word, vocab, shortest=True),
-                "'film' is in the vocabulary",
+                "take the longest piece first",
             ),
             (
                 lambda: lambda word, vocab: _cut(word, vocab, marks=False),
