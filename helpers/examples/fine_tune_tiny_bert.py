@@ -5,8 +5,8 @@
 Two tasks on film reviews, each with few labels: which words are names, and is the
 sentence positive? The same network learns both, from data/tiny-bert and from random
 weights, with the same steps and with four times as many. Each of these rows chooses its
-learning rate on validation sentences, with the first seed, and is tested with three. Two
-plain rivals choose their settings the same way. The rows are written to
+learning rate on validation sentences, with the first seed, and is tested with three.
+Two plain rivals choose their settings the same way. The rows are written to
 data/runs/04_fine_tuning.csv. It takes some three minutes of one core. Interrupt it when
 you like; the same command continues after the last finished row.
 """
@@ -344,7 +344,7 @@ def _write(target: Path, table: pd.DataFrame) -> None:
         "passes: 1 is 8 passes over 50 labels or 2 over 500; 4 is four times as many.",
         "setting: learning rate, C, or what an unknown word is; chosen with seed 0 on",
         "400 validation sentences (valid) of " + f"{RATES}, {STRENGTHS}, (0, 1).",
-        "seeds: 0, 1, 2 (labels drawn, new layer, order); seconds: processor, all seeds",
+        "seeds: 0, 1, 2 (labels, new layer, order); seconds: of the processor, for a row",
         "command: python -m helpers.examples.fine_tune_tiny_bert",
         f"machine: {machine}, torch {torch.__version__}; {total:.0f} s in all",
     ]
