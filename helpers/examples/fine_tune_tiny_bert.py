@@ -344,7 +344,7 @@ def _write(target: Path, table: pd.DataFrame) -> None:
         "passes: 1 is 8 passes over 50 labels or 2 over 500; 4 is four times as many.",
         "setting: learning rate, C, or what an unknown word is; chosen with seed 0 on",
         "400 validation sentences (valid) of " + f"{RATES}, {STRENGTHS}, (0, 1).",
-        "seeds: 0, 1, 2 (labels, new layer, order); seconds: of the processor, for a row",
+        "seeds: 0, 1, 2 (labels, new layer, order). seconds: of the processor, a row.",
         "command: python -m helpers.examples.fine_tune_tiny_bert",
         f"machine: {machine}, torch {torch.__version__}; {total:.0f} s in all",
     ]
