@@ -17,6 +17,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -260,22 +261,22 @@ def main(target: Path = TARGET, steps: int = STEPS, lines: int = LINES) -> None:
     held_out = recipe.pack(tokenizer, some, LENGTH)[:HELD_OUT]
 
     table = pd.read_csv(target, comment="#") if target.exists() else pd.DataFrame()
-    for seed in SEEDS:
-        for name in CORPORA:
-            if len(table) and ((table.corpus == name) & (table.seed == seed)).any():
-                continue
-            text = clean if name == "clean" else _lines(name, clean)
-            blocks = recipe.pack(tokenizer, text, LENGTH)
-            exam = examiner(tokenizer, held_out, blocks)
-            start = time.process_time()
-            _, rows = pretrain(blocks, size, exam, steps=steps, seed=seed)
-            rows["seconds"] = round(time.process_time() - start, 1)
-            rows.insert(0, "seed", seed)
-            rows.insert(0, "corpus", name)
-            rows.insert(2, "blocks", len(blocks))
-            table = pd.concat([table, rows], ignore_index=True)
-            _write(target, table)
-            print(rows.tail(1).to_string(index=False, header=False), flush=True)
+    jobs = sorted(product(SEEDS, CORPORA), key=lambda job: job[1] == "raw")
+    for seed, name in jobs:
+        if len(table) and ((table.corpus == name) & (table.seed == seed)).any():
+            continue
+        text = clean if name == "clean" else _lines(name, clean)
+        blocks = recipe.pack(tokenizer, text, LENGTH)
+        exam = examiner(tokenizer, held_out, blocks)
+        start = time.process_time()
+        _, rows = pretrain(blocks, size, exam, steps=steps, seed=seed)
+        rows["seconds"] = round(time.process_time() - start, 1)
+        rows.insert(0, "seed", seed)
+        rows.insert(0, "corpus", name)
+        rows.insert(2, "blocks", len(blocks))
+        table = pd.concat([table, rows], ignore_index=True)
+        _write(target, table)
+        print(rows.tail(1).to_string(index=False, header=False), flush=True)
 
 
 def _write(target: Path, table: pd.DataFrame) -> None:
