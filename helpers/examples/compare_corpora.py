@@ -174,18 +174,16 @@ def neighbour_scores(
     tables: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     inputs: torch.Tensor,
     labels: torch.Tensor,
-    trust: float = 0.7,
 ) -> torch.Tensor:
     """Log chances of each hidden token, from the token on its left and on its right.
 
-    log p(x) + trust * (log p(x | left) - log p(x) + log p(x | right) - log p(x)), up to
-    a constant: naive Bayes where ``trust`` is 1.
+    Naive Bayes: p(x | left) p(x | right) / p(x), made to sum to one.
     """
     p, after, before = tables
     padded = nn.functional.pad(inputs, (0, 1), value=recipe.SPECIAL.index("[PAD]"))
     rows, places = (labels != -100).nonzero(as_tuple=True)
     left, right = padded[rows, places - 1], padded[rows, places + 1]
-    return (p + trust * (after[left] + before[right] - 2 * p)).log_softmax(dim=1)
+    return (after[left] + before[right] - p).log_softmax(dim=1)
 
 
 # Training ------------------------------------------------------------------------
