@@ -47,16 +47,8 @@ from helpers.examples.compare_corpora import shuffled_lines
 from helpers.files import replacing
 
 __all__ = ["Sentiment", "Task", "fine_tune", "look_up", "main", "measure"]
-__all__ += [
-    "name_lines",
-    "names",
-    "names_task",
-    "network",
-    "opinions",
-    "plain_rival",
-    "tag",
-]
-__all__ += ["sentiment_task", "word_features"]
+__all__ += ["name_lines", "names", "names_task", "network", "opinions", "plain_rival"]
+__all__ += ["sentiment_task", "tag", "word_features"]
 
 TARGET = Path(__file__).parents[2] / "data" / "runs" / "04_fine_tuning.csv"
 LABELS = {50: 8, 500: 2}  # sentences and passes over them; later four times as many
@@ -263,7 +255,7 @@ def plain_rival(
 
 
 def names_task(tokenizer: Any, seen: Container[str]) -> Task:
-    """Names in IMDB lines; test lines whose ``plain`` form was ``seen`` are left out."""
+    """Names in IMDB lines; lines whose plain form was seen are neither judge nor test."""
     lines = {"train": name_lines("train", POOL)}
     for split in ("valid", "test"):
         new = [x for x in name_lines(split, 600) if recipe.plain(x) not in seen]
