@@ -255,7 +255,7 @@ def plain_rival(
 
 
 def names_task(tokenizer: Any, seen: Container[str]) -> Task:
-    """Names in IMDB lines; lines whose plain form was seen are neither judge nor test."""
+    """Names in IMDB lines; none whose plain form was seen is judged or tested."""
     lines = {"train": name_lines("train", POOL)}
     for split in ("valid", "test"):
         new = [x for x in name_lines(split, 600) if recipe.plain(x) not in seen]
