@@ -1,4 +1,4 @@
-"""What is text worth? One tiny BERT, six corpora. Long run behind notebook 04.
+"""What is text worth? One tiny BERT, seven corpora. Long run behind notebook 04.
 
     python -m helpers.examples.compare_corpora
 
@@ -6,8 +6,9 @@ Pretrains the same small network (64 wide, two layers, 1,000 word pieces, blocks
 tokens) for the same number of steps on a clean corpus, on its parts, and on damaged
 copies of it, three seeds each. Along the way it is scored on held-out clean lines, on
 the same lines with the words in random order, and on lines that it was trained on. The
-rows are written to data/runs/04_corpora.csv. It takes about ten minutes of one core.
-Interrupt it when you like; the same command continues after the last finished run.
+rows are written to data/runs/04_corpora.csv. It takes about a quarter of an hour on one
+core. Interrupt it when you like; the same command continues after the last finished
+run.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ STEPS = 2500
 ASKED = (0, 100, 250, 500, 750, 1000, 1250, *range(1500, STEPS + 1, 500))  # scored
 SEEDS = (0, 1, 2)
 HELD_OUT = 800  # blocks
-CORPORA = ("clean", "30 % replaced", "1/32", "shuffled", "1/8", "raw")
+CORPORA = ("clean", "30 % replaced", "1/32", "shuffled", "1/8", "1/128", "raw")
 
 # Damage --------------------------------------------------------------------------
 

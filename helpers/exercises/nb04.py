@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
 
 from helpers.exercises import exercise
+
+_RUNS = Path(__file__).parents[2] / "data" / "runs" / "04_corpora.csv"
 
 
 @exercise("04.1", "Of nine pairs of near copies one is missed; strangers rarely meet.")
@@ -113,4 +118,31 @@ def _perplexity(
     return (
         f"for losses {losses} and counts {counts} the result should be "
         f"{math.exp(mean):.2f}."
+    )
+
+
+@exercise("04.4", "Afterwards it learns its own lines by heart, and unlearns language.")
+def _stop(answer: float) -> str | None:
+    table = pd.read_csv(_RUNS, comment="#")
+    table = table[table["corpus"] == "1/128"]
+    losses = table.groupby("step")[["held_out", "own"]].mean()
+    best = losses["held_out"].idxmin()
+    if answer == best:
+        return None
+    if abs(answer - losses["held_out"].min()) < 0.02:
+        return "that is the lowest loss; give the step at which it was reached."
+    if answer == losses["own"].idxmin():
+        return (
+            "there its OWN text is known best; early stopping looks at held-out text."
+        )
+    if answer not in losses.index:
+        return f"the runs were scored at the steps {losses.index.tolist()}: give one."
+    singles = table.loc[table.groupby("seed")["held_out"].idxmin(), "step"]
+    if answer in singles.to_list():
+        return (
+            "that is the best step of a single seed: take the mean of the seeds first."
+        )
+    return (
+        f"at step {answer:.0f} the mean held-out loss is "
+        f"{losses['held_out'][answer]:.2f}, and elsewhere it is lower."
     )
