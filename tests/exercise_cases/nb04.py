@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
+
+from helpers.examples.compare_corpora import TARGET
 from tests.exercise_cases import Case
 
 
@@ -24,6 +27,11 @@ def _cut(word, vocab, *, shortest=False, marks=True, whole=True):
 
 def _weighted(values, counts):
     return sum(v * c for v, c in zip(values, counts, strict=True)) / sum(counts)
+
+
+def _smallest(column):
+    table = pd.read_csv(TARGET, comment="#")
+    return table[table["corpus"] == "1/128"].groupby("step")[column].mean()
 
 
 CASES = {
@@ -88,6 +96,15 @@ CASES = {
                 lambda: lambda losses, counts: 2 ** _weighted(losses, counts),
                 "the losses are in nats",
             ),
+        ],
+    ),
+    "04.4": Case(
+        solution=lambda: _smallest("held_out").idxmin(),
+        mistakes=[
+            (lambda: _smallest("own").idxmin(), "there its OWN text is known best"),
+            (lambda: _smallest("held_out").min(), "that is the lowest loss"),
+            (123, "the runs were scored at the steps"),
+            (100, "at step 100 the mean held-out loss is"),
         ],
     ),
 }
