@@ -101,11 +101,6 @@ def test_committed_fine_tuning_agrees_with_the_script() -> None:
     assert set(table["task"]) == {"names", "sentiment"}
     assert set(table["labels"]) == set(tuning.LABELS)
     keys = ["task", "labels", "rival", "passes"]
-    for (_, _, rival, _), part in table.groupby(keys):
+    for _, part in table.groupby(keys):
         assert part["seed"].tolist() == list(tuning.SEEDS)
-        known = (
-            tuning.RATES
-            if "start" in rival or rival == "pretrained"
-            else (*tuning.STRENGTHS, 0, 1)
-        )
-        assert part["setting"].nunique() == 1 and part["setting"].iloc[0] in known
+        assert part["setting"].nunique() == 1

@@ -6,9 +6,10 @@ Two tasks on film reviews, each with few labels: which words are names, and is t
 sentence positive? The same network learns both, from data/tiny-bert and from random
 weights, with the same steps and with four times as many. Each of these rows chooses its
 learning rate on validation sentences, with the first seed and from a grid that grows
-until its best is no end of it, and is tested with three seeds. Two plain rivals choose their settings the same way. The rows are written to
-data/runs/04_fine_tuning.csv. It takes some three minutes of one core. Interrupt it when
-you like; the same command continues after the last finished row.
+until its best is no end of it, and is tested with three seeds. Two plain rivals choose
+their settings the same way. The rows are written to data/runs/04_fine_tuning.csv. It
+takes some five minutes of one core. Interrupt it when you like; the same command
+continues after the last finished row.
 """
 
 from __future__ import annotations
