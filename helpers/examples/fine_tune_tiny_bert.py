@@ -330,8 +330,9 @@ def _row(
     def best() -> float:
         return max(found, key=lambda setting: found[setting][0])
 
-    while settings is RATES and best() in (min(found), max(found)):
-        beyond = best() * (3 if best() == max(found) else 1 / 3)
+    factor = {RATES: 3, STRENGTHS: 10}.get(tuple(settings))
+    while factor and best() in (min(found), max(found)):
+        beyond = best() * factor if best() == max(found) else best() / factor
         found[beyond] = run(beyond, seeds[0], "valid", "test")
     tested = [found[best()][1], *(run(best(), seed, "test")[0] for seed in seeds[1:])]
     return {
@@ -353,7 +354,7 @@ def _write(target: Path, table: pd.DataFrame) -> None:
         "passes: 1 is 8 passes over 50 labels or 2 over 500; 4 is four times as many.",
         "setting: learning rate, C, or what an unknown word is; chosen with seed 0 on",
         "400 validation sentences (valid) of " + f"{RATES}, {STRENGTHS}, (0, 1);",
-        "rates beyond, too, as long as the best lay at an end of those tried.",
+        "rates and C beyond, too, as long as the best lay at an end of those tried.",
         "seeds: 0, 1, 2 (labels, new layer, order). seconds: of the processor, a row.",
         "command: python -m helpers.examples.fine_tune_tiny_bert",
         f"machine: {machine}, torch {torch.__version__}; {total:.0f} s in all",
