@@ -45,15 +45,19 @@ _HALF = torch.cat([_X[:300], _X[300:].flip(1)])
 
 CASES = {
     "09.1": Case(
-        solution=31,
+        solution=lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat(2)),
         mistakes=[
-            (24, "features[:14] ends with block"),
-            (20, "you divided by the network"),
-            (69, "that is the share you cut"),
-            (46, "features[:16] is one block"),
-            (0.31, "that is a fraction; give"),
-            (0, "count_parameters returns (trainable, total)"),
-            (50, "count the parameters of"),
+            (lambda: (_X, _Y), "X has 599 rows: put the"),
+            (lambda: (torch.cat([_X, _X.flip(1)]), _Y), "y has 599 labels for 1198"),
+            (
+                lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat_interleave(2)),
+                "the two halves of y differ",
+            ),
+            (lambda: (torch.cat([_X, _X]), _Y.repeat(2)), "both halves of X are equal"),
+            (
+                lambda: (torch.cat([_X, _HALF]), _Y.repeat(2)),
+                "50% of the pictures were",
+            ),
         ],
     ),
     "09.2": Case(
@@ -85,19 +89,15 @@ CASES = {
         ],
     ),
     "09.4": Case(
-        solution=lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat(2)),
+        solution=31,
         mistakes=[
-            (lambda: (_X, _Y), "X has 599 rows: put the"),
-            (lambda: (torch.cat([_X, _X.flip(1)]), _Y), "y has 599 labels for 1198"),
-            (
-                lambda: (torch.cat([_X, _X.flip(1)]), _Y.repeat_interleave(2)),
-                "the two halves of y differ",
-            ),
-            (lambda: (torch.cat([_X, _X]), _Y.repeat(2)), "both halves of X are equal"),
-            (
-                lambda: (torch.cat([_X, _HALF]), _Y.repeat(2)),
-                "50% of the pictures were",
-            ),
+            (24, "features[:14] ends with block"),
+            (20, "you divided by the network"),
+            (69, "that is the share you cut"),
+            (46, "features[:16] is one block"),
+            (0.31, "that is a fraction; give"),
+            (0, "count_parameters returns (trainable, total)"),
+            (50, "count the parameters of"),
         ],
     ),
 }

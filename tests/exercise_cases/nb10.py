@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import nn
 from torchvision.models import mobilenet_v2
 
 from tests.exercise_cases import Case
+
+COUNTS = np.array([52, 86, 79, 153, 98, 131])  # of the training folder
 
 
 def network(
@@ -25,6 +28,29 @@ def network(
 
 CASES = {
     "10.1": Case(
+        solution=network,
+        mistakes=[
+            (lambda: network(rest=True), "convolutions still learn: freeze"),
+            (lambda: network(head=False), "the new head is frozen"),
+            (lambda: network(shifts=False), "the shifts (bias) of some"),
+            (lambda: network(scales=False), "the scales (weight) of"),
+            (lambda: network(scales=False, shifts=False), "no batch norm learns: look"),
+            (lambda: mobilenet_v2(weights=None), "the head has 1000 outputs"),
+        ],
+    ),
+    "10.2": Case(
+        solution=lambda: 599 / (6 * COUNTS),
+        mistakes=[
+            (lambda: 1 / COUNTS, "right proportions, but the mean"),
+            (lambda: 599 / COUNTS, "right proportions, but the mean"),
+            (lambda: COUNTS / 599, "upside down: these weights"),
+            ([1.0] * 6, "equal weights change nothing"),
+            ([2.0, 1.0, 1.0, 1.0, 1.0], "give six weights, one a class"),
+            ([5.0, 1.0, 1.0, 1.0, 1.0, 0.0], "a weight must be positive"),
+            ([5.0, 1.0, 1.0, 1.0, 1.0, 1.0], "weight times number of pictures"),
+        ],
+    ),
+    "10.3": Case(
         solution=29,
         mistakes=[
             (36, "that counts 16 bytes for"),
@@ -37,7 +63,7 @@ CASES = {
             (0, "add 4 bytes for each weight"),
         ],
     ),
-    "10.2": Case(
+    "10.4": Case(
         solution=[32 / 87, 32 / 87, 23 / 87],
         mistakes=[
             ([1 / 3, 1 / 3, 1 / 3], "with equal weights each"),
@@ -46,17 +72,6 @@ CASES = {
             ([0.5, 0.5], "give three weights, one"),
             ([0.5, 0.5, 0.5], "the weights add up to 1.5"),
             ([0.4, 0.4, 0.2], "each picture must count"),
-        ],
-    ),
-    "10.3": Case(
-        solution=network,
-        mistakes=[
-            (lambda: network(rest=True), "convolutions still learn: freeze"),
-            (lambda: network(head=False), "the new head is frozen"),
-            (lambda: network(shifts=False), "the shifts (bias) of some"),
-            (lambda: network(scales=False), "the scales (weight) of"),
-            (lambda: network(scales=False, shifts=False), "no batch norm learns: look"),
-            (lambda: mobilenet_v2(weights=None), "the head has 1000 outputs"),
         ],
     ),
 }
