@@ -103,6 +103,7 @@ CASES = {
         mistakes=[
             (lambda: _smallest("own").idxmin(), "there its OWN text is known best"),
             (lambda: _smallest("held_out").min(), "that is the lowest loss"),
+            (500, "that is the best step of a single seed"),
             (123, "the runs were scored at the steps"),
             (100, "at step 100 the mean held-out loss is"),
         ],
