@@ -1,4 +1,4 @@
-"""Graders of notebook 05: weights, Adam's first step, pooling backward, folding."""
+"""Graders of notebook 05: weights, pooling backward, folding, Adam's first step."""
 
 from __future__ import annotations
 
@@ -16,64 +16,28 @@ from helpers.exercises import exercise
 def _depthwise_share(answer: float) -> str | None:
     """(32 * 9 + 32 * 64) / (32 * 64 * 9) in percent."""
     value = float(answer)
-    if 0 < value < 1:
-        return "that is a fraction; give a whole percent, such as 50."
     known = {
-        2: "that is the depthwise layer alone; add the 1x1 convolution that mixes.",
-        11: "that is the 1x1 convolution alone; add one 3x3 kernel for each map.",
-        14: "the second term is 1/64, not 1/32: one over the maps that leave.",
+        1.6: "that is the depthwise layer alone; add the 1x1 convolution that mixes.",
+        11.1: "that is the 1x1 convolution alone; add one 3x3 kernel for each map.",
         14.2: "the second term is 1/64, not 1/32: one over the maps that leave.",
-        87: "that is the share you save; the question is what is left.",
+        87.3: "that is the share you save; the question is what is left.",
         100: "depthwise has 32 kernels of 3x3, not 32 * 32 of them.",
-        111: "depthwise has 32 kernels of 3x3: each map has its own, and only one.",
+        111.1: "depthwise has 32 kernels of 3x3: each map has its own, and only one.",
     }
-    if round(value) == 13:
+    if abs(value - 12.67) < 0.35:
         return None
+    if 0.1 < value < 0.15:
+        return "that is a fraction; in per cent it is a hundred times as much."
     if value > 1000:
         return "that is a number of weights; divide by the full convolution's 18,432."
-    return known.get(
-        round(value),
-        "full: 32 * 64 * 9 weights. Depthwise: 32 * 9, and then 1x1: 32 * 64.",
-    )
+    for wrong, hint in known.items():
+        if abs(value - wrong) < 0.6:
+            return hint
+    return "full: 32 * 64 * 9 weights. Depthwise: 32 * 9, and then 1x1: 32 * 64."
 
 
 @exercise(
-    "05.2", "Its first step is lr, whatever the gradient's size: the sign decides."
-)
-def _first_step(answer: Any) -> str | None:
-    """m / sqrt(s) is g / |g| in the first step."""
-    pair = torch.as_tensor(answer, dtype=torch.float64).flatten()
-    if pair.shape != (2,):
-        return f"give a pair, one distance for each gradient, not {len(pair)} numbers."
-
-    def near(a: float, b: float) -> bool:
-        target = torch.tensor([a, b], dtype=torch.float64)
-        return torch.allclose(pair.abs(), target, rtol=0.02)
-
-    if near(0.1, 0.1):
-        if (pair < 0).any():
-            return "the size is right; a distance is not negative."
-        return None
-    if near(100, 0.0001):
-        return "that is lr times gradient, plain gradient descent: Adam divides by |g|."
-    if near(0.316, 0.316):
-        return (
-            "without the two corrections: divide m by 1 - 0.9 and s by 1 - 0.999 in "
-            "the first step."
-        )
-    if near(0.01, 0.01):
-        return "s is corrected, m is not: divide m by 1 - 0.9."
-    if near(3.16, 3.16):
-        return "m is corrected, s is not: divide s by 1 - 0.999 before the root."
-    if near(1, 1):
-        return "that is m / sqrt(s); multiply by the learning rate."
-    if near(1e-4, 100):
-        return "that is lr * m / s: take the square root of s."
-    return "in the first step m / (1 - 0.9) = g and s / (1 - 0.999) = g squared."
-
-
-@exercise(
-    "05.3",
+    "05.2",
     "Only winners learn: three of four pixels get nothing back.",
     function="pool_backward",
 )
@@ -128,7 +92,7 @@ def _library(X: Tensor, G: Tensor) -> Tensor:
 
 
 @exercise(
-    "05.4",
+    "05.3",
     "Preparation that is linear always fits into the first layer.",
     function="fold_input",
 )
@@ -177,3 +141,38 @@ def _fold_input(answer: Callable[..., tuple[Tensor, Tensor]]) -> str | None:
     ):
         return "W2 is right, b2 is not: b minus the sum of W2 * mean over c, u and v."
     return None
+
+
+@exercise(
+    "05.4", "Its first step is lr, whatever the gradient's size: the sign decides."
+)
+def _first_step(answer: Any) -> str | None:
+    """m / sqrt(s) is g / |g| in the first step."""
+    pair = torch.as_tensor(answer, dtype=torch.float64).flatten()
+    if pair.shape != (2,):
+        return f"give a pair, one distance for each gradient, not {len(pair)} numbers."
+
+    def near(a: float, b: float) -> bool:
+        target = torch.tensor([a, b], dtype=torch.float64)
+        return torch.allclose(pair.abs(), target, rtol=0.02)
+
+    if near(0.1, 0.1):
+        if (pair < 0).any():
+            return "the size is right; a distance is not negative."
+        return None
+    if near(100, 0.0001):
+        return "that is lr times gradient, plain gradient descent: Adam divides by |g|."
+    if near(0.316, 0.316):
+        return (
+            "without the two corrections: divide m by 1 - 0.9 and s by 1 - 0.999 in "
+            "the first step."
+        )
+    if near(0.01, 0.01):
+        return "s is corrected, m is not: divide m by 1 - 0.9."
+    if near(3.16, 3.16):
+        return "m is corrected, s is not: divide s by 1 - 0.999 before the root."
+    if near(1, 1):
+        return "that is m / sqrt(s); multiply by the learning rate."
+    if near(1e-4, 100):
+        return "that is lr * m / s: take the square root of s."
+    return "in the first step m / (1 - 0.9) = g and s / (1 - 0.999) = g squared."

@@ -13,73 +13,7 @@ from helpers.exercises import exercise
 _TOLERANCE = 1e-5
 
 
-@exercise("07.1", "Average the surprises of all tokens, and take exp at the very end.")
-def _two_texts(answer: float) -> str | None:
-    answer = float(answer)
-    right = math.exp((100 * math.log(10) + 300 * math.log(40)) / 400)
-    known = {
-        25.0: "that is the mean of the two perplexities; average the surprises, "
-        "log 10 and log 40, instead.",
-        32.5: "you weighted by length, but averaged perplexities; average their "
-        "logarithms and take exp at the end.",
-        20.0: "you averaged the logarithms with equal weights; the second text has "
-        "three times as many tokens.",
-        math.log(right): "that is the mean surprise; its exp is the perplexity.",
-    }
-    for value, message in known.items():
-        if abs(answer - value) < 0.06:
-            return message
-    if abs(answer - right) < 0.1:
-        return None
-    return "add up the surprises n log(perplexity), divide by all tokens, take exp."
-
-
-def _masked(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(z.flatten(0, 1), labels.flatten())
-
-
-def _number(value: object) -> float:
-    return float(torch.as_tensor(value))
-
-
-@exercise(
-    "07.2", "Only hidden tokens count, each of them once.", function="masked_loss"
-)
-def _masked_loss(
-    answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> str | None:
-    generator = torch.Generator().manual_seed(7)
-    z = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
-    labels = torch.tensor([[-100, 3, -100, -100, -100, -100], [0, -100, 2, 4, 1, -100]])
-    given = answer(z.clone(), labels.clone())
-    if torch.as_tensor(given).numel() != 1:
-        shape = tuple(torch.as_tensor(given).shape)
-        return f"return one number, the mean surprise, not a tensor of shape {shape}."
-    found, right = _number(given), _masked(z, labels).item()
-    if abs(found - right) < _TOLERANCE:
-        return None
-    rows = [_masked(z[i : i + 1], labels[i : i + 1]).item() for i in range(2)]
-    scores = -z.log_softmax(dim=2)
-    everywhere = scores.gather(2, labels.clamp(min=0)[:, :, None]).mean().item()
-    known = {
-        5 * right: "that is the sum; divide by the number of hidden tokens.",
-        5 * right / 12: "you divided by all 12 positions; only 5 tokens were hidden.",
-        sum(rows) / 2: "that is the mean of the sentences' means, in which the only "
-        "hidden token of the first sentence counts four times as much as one of the "
-        "second.",
-        everywhere: "positions labelled -100 took part; leave them out.",
-        -right: "the sign is wrong: a surprise is minus the logarithm.",
-    }
-    for value, message in known.items():
-        if abs(found - value) < _TOLERANCE:
-            return message
-    return (
-        f"the result is {found:.3f} where {right:.3f} is right: take log_softmax over "
-        "the last axis and pick the label's entry where labels != -100."
-    )
-
-
-@exercise("07.3", "One strength for all, but each direction gives in by its curvature.")
+@exercise("07.1", "One strength for all, but each direction gives in by its curvature.")
 def _strength(answer: float) -> str | None:
     strength = float(answer)
     if not strength > 0:
@@ -103,6 +37,85 @@ def _strength(answer: float) -> str | None:
     )
 
 
+def _number(value: object) -> float:
+    return float(torch.as_tensor(value))
+
+
+def _near(given: torch.Tensor, value: torch.Tensor) -> bool:
+    return given.shape == value.shape and bool((given - value).abs().max() < _TOLERANCE)
+
+
+@exercise(
+    "07.2",
+    "Each row: its weight times what the model believes, minus what is true.",
+    function="gradient",
+)
+def _believed(
+    answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> str | None:
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    labels = functional.one_hot(torch.tensor([2, 0, 3]), 4).double()
+    weights = torch.tensor([[1.0], [2.0], [0.5]], dtype=torch.float64)
+    Y = weights * (0.8 * labels + 0.05)
+    given = torch.as_tensor(answer(z.clone(), Y.clone())).detach().double()
+    if given.shape != z.shape:
+        shape = tuple(given.shape)
+        return f"one number for each score: return shape (n, C), not {shape}."
+    p, total = z.softmax(dim=1), Y.sum(dim=1, keepdim=True)
+    right = total * p - Y
+    if _near(given, right):
+        return None
+    known = [
+        (
+            p - Y,
+            (
+                "that holds where each row of Y adds up to 1; here a row may count "
+                "twice, and then it pulls twice as hard."
+            ),
+        ),
+        (
+            -right,
+            (
+                "the sign is wrong: the loss falls where the score of the true class "
+                "grows, so its gradient there is negative."
+            ),
+        ),
+        (
+            right / len(z),
+            (
+                "that is the gradient of the mean; this cross-entropy is a "
+                "sum over the examples."
+            ),
+        ),
+        (
+            (p - Y) / len(z),
+            (
+                "this cross-entropy is a sum, not a mean; and a row of Y "
+                "may add up to more than 1."
+            ),
+        ),
+        (
+            total * z.softmax(dim=0) - Y,
+            "softmax runs over the classes, dim=1, and not over the examples.",
+        ),
+        (
+            -Y / p,
+            (
+                "that is the gradient by the probabilities; go on through softmax to "
+                "the scores."
+            ),
+        ),
+    ]
+    for value, message in known:
+        if _near(given, value):
+            return message
+    return (
+        "start from -log p(c) = logsumexp(z) - z[c]: its gradient is softmax(z) minus "
+        "1 at c; then weight it with Y and add up over c."
+    )
+
+
 def _partners(
     a: torch.Tensor, b: torch.Tensor, tau: float, barred: torch.Tensor
 ) -> float:
@@ -111,7 +124,7 @@ def _partners(
 
 
 @exercise(
-    "07.4",
+    "07.3",
     "With group = arange(n) nothing is left out, and it is InfoNCE again.",
     function="partner_loss",
 )
@@ -156,3 +169,24 @@ def _groups(answer: Callable[..., torch.Tensor]) -> str | None:
         "minus infinity where the group is the same and j differs from i, then "
         "logsumexp minus the diagonal."
     )
+
+
+@exercise("07.4", "Average the surprises of all tokens, and take exp at the very end.")
+def _two_texts(answer: float) -> str | None:
+    answer = float(answer)
+    right = math.exp((100 * math.log(10) + 300 * math.log(40)) / 400)
+    known = {
+        25.0: "that is the mean of the two perplexities; average the surprises, "
+        "log 10 and log 40, instead.",
+        32.5: "you weighted by length, but averaged perplexities; average their "
+        "logarithms and take exp at the end.",
+        20.0: "you averaged the logarithms with equal weights; the second text has "
+        "three times as many tokens.",
+        math.log(right): "that is the mean surprise; its exp is the perplexity.",
+    }
+    for value, message in known.items():
+        if abs(answer - value) < 0.06:
+            return message
+    if abs(answer - right) < 0.1:
+        return None
+    return "add up the surprises n log(perplexity), divide by all tokens, take exp."

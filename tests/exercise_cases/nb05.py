@@ -96,13 +96,14 @@ def _fold_mean_only(W, b, mean, std):
 
 CASES = {
     "05.1": Case(
-        solution=13,
+        solution=12.67,
         mistakes=[
             (2, "that is the depthwise layer"),
             (11, "that is the 1x1 convolution"),
             (14, "the second term is 1/64"),
-            (87, "that is the share you save"),
-            (0.13, "that is a fraction; give"),
+            (14.2, "the second term is 1/64"),
+            (87.3, "that is the share you save"),
+            (0.13, "that is a fraction; in"),
             (50, "full: 32 * 64 * 9 weights."),
             (100, "depthwise has 32 kernels of 3x3"),
             (111, "depthwise has 32 kernels of 3x3"),
@@ -111,6 +112,32 @@ CASES = {
         ],
     ),
     "05.2": Case(
+        solution=lambda: _first_winner,
+        mistakes=[
+            (lambda: _spread, "every pixel of a window"),
+            (lambda: _mean, "that is the gradient of"),
+            (lambda: _all_winners, "with equal pixels each"),
+            (lambda: _shared, "equal pixels share the"),
+            (lambda: _last_winner, "of equal pixels the first"),
+            (lambda: _mask_only, "the winners are right; multiply"),
+            (lambda: _smallest, "other pixels than the winners"),
+            (lambda: _too_small, "the gradient has X's shape"),
+            (lambda: _in_place, "the function changes X"),
+        ],
+    ),
+    "05.3": Case(
+        solution=lambda: _fold,
+        mistakes=[
+            (lambda: _fold_sign, "W2 is right; the mean is"),
+            (lambda: _fold_no_bias, "W2 is right; the bias must"),
+            (lambda: _fold_old_bias_lost, "W2 is right; the old bias"),
+            (lambda: _fold_unscaled, "W2 is right; in the bias"),
+            (lambda: _fold_times, "W is multiplied by std"),
+            (lambda: _fold_wrong_axis, "std belongs to the colours"),
+            (lambda: _fold_mean_only, "W2 equals W: each colour's"),
+        ],
+    ),
+    "05.4": Case(
         solution=(0.1, 0.0999990000),
         mistakes=[
             ((100, 0.0001), "that is lr times gradient"),
@@ -122,32 +149,6 @@ CASES = {
             ((-0.1, -0.1), "the size is right; a distance"),
             (0.1, "give a pair, one distance"),
             ((5, 7), "in the first step m / (1"),
-        ],
-    ),
-    "05.3": Case(
-        solution=lambda: _first_winner,
-        mistakes=[
-            (lambda: _spread, "every pixel of a window"),
-            (lambda: _mean, "that is the gradient of"),
-            (lambda: _all_winners, "with equal pixels each"),
-            (lambda: _shared, "equal pixels share the"),
-            (lambda: _last_winner, "of equal pixels the first"),
-            (lambda: _mask_only, "the winners are right"),
-            (lambda: _smallest, "other pixels than the winners"),
-            (lambda: _too_small, "the gradient has X's shape"),
-            (lambda: _in_place, "the function changes X"),
-        ],
-    ),
-    "05.4": Case(
-        solution=lambda: _fold,
-        mistakes=[
-            (lambda: _fold_sign, "W2 is right; the mean is"),
-            (lambda: _fold_no_bias, "W2 is right; the bias must"),
-            (lambda: _fold_old_bias_lost, "W2 is right; the old bias"),
-            (lambda: _fold_unscaled, "W2 is right; in the bias"),
-            (lambda: _fold_times, "W is multiplied by std"),
-            (lambda: _fold_wrong_axis, "std belongs to the colours"),
-            (lambda: _fold_mean_only, "W2 equals W: each colour's"),
         ],
     ),
 }

@@ -10,20 +10,6 @@ from torch.nn.functional import normalize
 from tests.exercise_cases import Case
 
 
-def _masked_loss(z, labels, *, divide=None, ignore=True, sign=-1.0):
-    log_p = z.log_softmax(dim=-1)
-    surprise = sign * log_p.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
-    if not ignore:
-        return surprise.mean()
-    kept = surprise[labels != -100]
-    return kept.sum() / (len(kept) if divide is None else divide)
-
-
-def _mean_of_sentences(z, labels):
-    parts = [_masked_loss(z[i : i + 1], labels[i : i + 1]) for i in range(len(z))]
-    return torch.stack(parts).mean()
-
-
 def _partner_loss(a, b, group, tau, *, unit=True, out="others", fill=-torch.inf):
     if unit:
         a, b = normalize(a, dim=1), normalize(b, dim=1)
@@ -34,44 +20,12 @@ def _partner_loss(a, b, group, tau, *, unit=True, out="others", fill=-torch.inf)
     return (scores.masked_fill(barred, fill).logsumexp(1) - scores.diag()).mean()
 
 
+def _gradient(z, Y):
+    return Y.sum(dim=1, keepdim=True) * z.softmax(dim=1) - Y
+
+
 CASES = {
     "07.1": Case(
-        solution=28.3,
-        mistakes=[
-            (25, "that is the mean of the"),
-            (32.5, "you weighted by length"),
-            (20, "you averaged the logarithms"),
-            (math.log(28.28), "that is the mean surprise"),
-            (12, "add up the surprises n"),
-        ],
-    ),
-    "07.2": Case(
-        solution=lambda: _masked_loss,
-        mistakes=[
-            (
-                lambda: lambda z, y: _masked_loss(z, y, divide=1),
-                "that is the sum; divide",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, divide=y.numel()),
-                "you divided by all 12 positions",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, ignore=False),
-                "positions labelled -100 took",
-            ),
-            (
-                lambda: lambda z, y: _masked_loss(z, y, sign=1.0),
-                "the sign is wrong: a surprise",
-            ),
-            (lambda: _mean_of_sentences, "that is the mean of the"),
-            (
-                lambda: lambda z, y: -z.log_softmax(dim=-1)[y != -100].mean(dim=1),
-                "return one number, the",
-            ),
-        ],
-    ),
-    "07.3": Case(
         solution=0.25,
         mistakes=[
             (0.5, "you used h / (h + lambda)"),
@@ -80,7 +34,23 @@ CASES = {
             (-1, "lambda is a positive number."),
         ],
     ),
-    "07.4": Case(
+    "07.2": Case(
+        solution=lambda: _gradient,
+        mistakes=[
+            (lambda: lambda z, Y: z.softmax(1) - Y, "a row may count twice"),
+            (lambda: lambda z, Y: -_gradient(z, Y), "the sign is wrong"),
+            (lambda: lambda z, Y: _gradient(z, Y) / len(z), "the gradient of the mean"),
+            (lambda: lambda z, Y: (z.softmax(1) - Y) / len(z), "a sum, not a mean"),
+            (
+                lambda: lambda z, Y: Y.sum(1, keepdim=True) * z.softmax(0) - Y,
+                "softmax runs over the classes",
+            ),
+            (lambda: lambda z, Y: -Y / z.softmax(1), "by the probabilities"),
+            (lambda: lambda z, Y: _gradient(z, Y).sum(), "one number for each score"),
+            (lambda: lambda z, Y: z - Y, "start from -log p(c)"),
+        ],
+    ),
+    "07.3": Case(
         solution=lambda: _partner_loss,
         mistakes=[
             (
@@ -103,6 +73,16 @@ CASES = {
                 lambda: lambda *given: _partner_loss(*given, fill=0.0),
                 "a score of 0 is not nothing",
             ),
+        ],
+    ),
+    "07.4": Case(
+        solution=28.3,
+        mistakes=[
+            (25, "that is the mean of the"),
+            (32.5, "you weighted by length"),
+            (20, "you averaged the logarithms"),
+            (math.log(28.28), "that is the mean surprise"),
+            (12, "add up the surprises n"),
         ],
     ),
 }
