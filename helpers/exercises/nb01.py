@@ -9,25 +9,8 @@ from helpers.exercises import exercise
 _YEARS = 6 * 405e9 * 15.6e12 / 4e14 / (365 * 86_400)
 
 
-@exercise("01.1", "That is why thousands of accelerators shared the work.")
-def _years(answer: float) -> str | None:
-    mistakes = {
-        1.0: None,
-        1 / 3: "2ND is a forward pass alone; training takes 6ND.",
-        1 / 2: "3ND forgets that a multiply-add is two operations; training takes 6ND.",
-        365.0: "those are days; divide by 365.",
-        365.0 * 86_400: "those are seconds; a year has 365 * 86,400 of them.",
-        365.0 * 24: "those are hours; divide by 24 * 365.",
-        1e-3: "15.6 trillion tokens are 15.6e12, not e9.",
-    }
-    for factor, message in mistakes.items():
-        if abs(answer / (factor * _YEARS) - 1) < 0.02:
-            return message
-    return "first C = 6 * N * D in FLOP, then seconds = C / 4e14, then years."
-
-
 @exercise(
-    "01.2",
+    "01.1",
     "ImageNet holds hundreds of kinds of animals and no smileys: "
     "pretraining helps where it has been before.",
 )
@@ -52,7 +35,7 @@ def _category(answer: str) -> str | None:
 
 
 @exercise(
-    "01.3",
+    "01.2",
     "For topics, which words occur says nearly everything; MiniLM's gain lies in "
     "knowing related words, not in their order.",
 )
@@ -64,7 +47,7 @@ def _shuffled(answer: Sequence[float]) -> str | None:
         return "accuracies in percent lie between 0 and 100."
     if 0 < max(ordered, shuffled) <= 1:
         return "those are fractions; give percent."
-    if ordered == shuffled:
+    if abs(ordered - shuffled) < 1e-9:
         return "equal to the last digit: were the shuffled posts embedded at all?"
     if ordered < shuffled:
         return "the first number belongs to the posts in their own order."
@@ -78,3 +61,20 @@ def _shuffled(answer: Sequence[float]) -> str | None:
             "words within each post, not the posts among each other."
         )
     return None
+
+
+@exercise("01.3", "That is why thousands of accelerators shared the work.")
+def _years(answer: float) -> str | None:
+    mistakes = {
+        1.0: None,
+        1 / 3: "2ND is a forward pass alone; training takes 6ND.",
+        1 / 2: "3ND forgets that a multiply-add is two operations; training takes 6ND.",
+        365.0: "those are days; divide by 365.",
+        365.0 * 86_400: "those are seconds; a year has 365 * 86,400 of them.",
+        365.0 * 24: "those are hours; divide by 24 * 365.",
+        1e-3: "15.6 trillion tokens are 15.6e12, not e9.",
+    }
+    for factor, message in mistakes.items():
+        if abs(answer / (factor * _YEARS) - 1) < 0.02:
+            return message
+    return "first C = 6 * N * D in FLOP, then seconds = C / 4e14, then years."

@@ -16,21 +16,58 @@ def _untied(answer: float) -> str | None:
     if answer > 1e6:
         return "that is the plain number; give millions, such as 120."
     known = {
-        135: "that is the model as it is, with the shared table counted once; the "
+        134.515: "that is the model as it is, with the shared table counted once; the "
         "head's own copy comes on top.",
-        28: "that is the head alone; add it to all the rest.",
-        106: "those are the thirty layers; embedding and head belong to the model, "
+        28.312: "that is the head alone; add it to all the rest.",
+        106.203: "those are the thirty layers; embedding and head belong to the model, "
         "too.",
-        191: "the 135 million contain the embedding already; only the head is new.",
+        191.14: "the 135 million contain the embedding already; only the head is new.",
     }
-    if round(answer) in known:
-        return known[round(answer)]
-    if abs(answer - 162.8) < 0.6:
+    if abs(answer - 162.827) < 0.6:
         return None
+    for value, hint in known.items():
+        if abs(answer - value) < 0.6:
+            return hint
     return (
         "take all parameters of the model as it is, in which the shared table counts "
         "once, and add 49,152 times 576."
     )
+
+
+@exercise(
+    "02.2",
+    "With k = 1 it is a decoder, with k = n an encoder: one mask decides.",
+    function="prefix",
+)
+def _prefix(answer: Callable[..., Any]) -> str | None:
+    for n, k in ((6, 3), (7, 2), (5, 1), (5, 5)):
+        given = torch.as_tensor(answer(n, k))
+        if tuple(given.shape) != (n, n):
+            return f"prefix({n}, {k}) has shape {tuple(given.shape)}, not ({n}, {n})."
+        given = given.bool()
+        triangle = torch.ones(n, n).tril().bool()
+        columns = torch.arange(n).expand(n, n) < k
+        wanted = triangle | columns
+        if given.equal(wanted):
+            continue
+        if given.equal(wanted.T):
+            return "turned over: rows are outputs, columns are inputs."
+        if given.equal(triangle):
+            return "that is the plain decoder: the prefix is to be seen by all."
+        if given.equal(torch.ones(n, n).bool()):
+            return "that is the plain encoder: after the prefix nobody looks ahead."
+        if given.equal(columns):
+            return "the outputs after the prefix see one another, too: backwards."
+        if given.equal(columns | torch.ones(n, n).tril(-1).bool()):
+            return "an output sees its own input: the diagonal is True."
+        off = [triangle | (torch.arange(n).expand(n, n) < k + s) for s in (-1, 1)]
+        if any(given.equal(matrix) for matrix in off):
+            return f"off by one: the prefix of prefix({n}, {k}) has {k} columns."
+        return (
+            f"prefix({n}, {k}) differs in {int((given != wanted).sum())} places: begin "
+            "with the triangle, then open the first k columns for every row."
+        )
+    return None
 
 
 def _scatter(X: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
@@ -47,7 +84,7 @@ def _scatter(X: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
 
 
 @exercise(
-    "02.2",
+    "02.3",
     "It asks for heaps, and a linear head does not need heaps.",
     function="ratio",
 )
@@ -93,7 +130,7 @@ def _nearest(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
 
 
 @exercise(
-    "02.3",
+    "02.4",
     "An offset is not all: what was never read cannot be moved back.",
     function="match",
 )

@@ -9,7 +9,7 @@ import torch
 from helpers.exercises import exercise
 
 
-@exercise("06.1", "MiniLM reads at most 512 tokens: its matrices cost most, always.")
+@exercise("06.3", "MiniLM reads at most 512 tokens: its matrices cost most, always.")
 def _expensive(answer: float) -> str | None:
     known = {
         6: "that is in units of d; multiply by 384.",
@@ -20,15 +20,16 @@ def _expensive(answer: float) -> str | None:
         192: "h heads of width d/h have width d together: one product costs n*d.",
         1152: "attention itself has two products of n*d each, not four.",
     }
-    if round(answer) in known:
-        return known[round(answer)]
     if abs(answer - 2304) <= 1:
         return None
+    for wrong, hint in known.items():
+        if abs(answer - wrong) <= 0.001 * wrong:
+            return hint
     return "set 12 d^2 equal to 2 n d, and solve for n."
 
 
 @exercise(
-    "06.2",
+    "06.1",
     "Both rules in one tensor, ready for every layer and head.",
     function="visible",
 )
@@ -73,7 +74,7 @@ def _turned(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
 
 
 @exercise(
-    "06.3",
+    "06.2",
     "A turned score knows the distance of two tokens, and no place.",
     function="rotate",
 )
@@ -105,7 +106,7 @@ def _rotate(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str
     halves = torch.cat([apart[..., 0], apart[..., 1]], dim=-1)
     if is_like(halves):
         return (
-            "you pair component i with i + d/2. Llama's code does so too, and it works "
+            "you pair component i with i + d/2. SmolLM2 does so too, and it works "
             "as well; here a pair is two neighbours, 2i and 2i + 1."
         )
     pairs = _turned(x, angles).unflatten(-1, (-1, 2))

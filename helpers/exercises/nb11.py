@@ -12,33 +12,27 @@ import torch
 from helpers.exercises import exercise
 
 
-@exercise("11.1", "A count of words cannot tell the two apart; attention can.")
-def _word_order(answer: tuple[str, str, Sequence[str]]) -> str | None:
-    if len(answer) != 3:
-        return "give three parts: first sentence, second sentence, their two labels."
-    first, second, labels = answer
-    if not isinstance(first, str) or not isinstance(second, str):
-        return "the first two parts are sentences, that is strings."
-    words = [re.findall(r"\w+", text.lower()) for text in (first, second)]
-    if words[0] == words[1]:
-        return "that is the same sentence twice: put the words in another order."
-    if sorted(words[0]) != sorted(words[1]):
-        other = set(words[0]) ^ set(words[1])
-        if other:
-            return f"both need the same words; only one has {', '.join(sorted(other))}."
-        return "a word occurs more often in one sentence than in the other."
-    found = [part.get("label") if isinstance(part, dict) else part for part in labels]
-    if len(found) != 2 or not set(found) <= {"negative", "positive"}:
-        return (
-            "the third part holds our model's two labels: "
-            "[r['label'] for r in ours([first, second])]."
-        )
-    if found[0] == found[1]:
-        return (
-            f"the model calls both {found[0]}. Move a 'not': 'it is just not …' "
-            "blames, 'it is not just …' may lead to praise."
-        )
-    return None
+@exercise("11.1", "Our 1,000 test sentences cannot settle a gap of one point.")
+def _how_many(answer: float) -> str | None:
+    if isinstance(answer, bool) or not math.isfinite(answer):
+        return "give a number of sentences, such as 2000."
+    known = {
+        2000: "that is one standard error; a 95 % interval reaches 1.96 of them.",
+        1921: "with so few the interval reaches two points to each side.",
+        30732: "half of the width must be one point, not all of it.",
+        3920: "1.96 must be squared as well.",
+        12293: "that treats the two models as independent; they answer the same "
+        "sentences, and only those on which they differ count.",
+        6147: "that is the interval of one accuracy, not of a difference.",
+        0.768: "one point is 0.01, not 1.",
+    }
+    value: Any = float(answer)
+    if 7600 <= value <= 7760:
+        return None
+    for number, message in known.items():
+        if math.isclose(value, number, rel_tol=0.02):
+            return message
+    return "solve 1.96 * sqrt(0.2 / n) = 0.01 for n."
 
 
 @exercise(
@@ -85,8 +79,37 @@ def _merge(answer: Callable[..., torch.Tensor]) -> str | None:
     return "W + alpha / r * B @ A should come out."
 
 
+@exercise("11.3", "A count of words cannot tell the two apart; attention can.")
+def _word_order(answer: tuple[str, str, Sequence[str]]) -> str | None:
+    if len(answer) != 3:
+        return "give three parts: first sentence, second sentence, their two labels."
+    first, second, labels = answer
+    if not isinstance(first, str) or not isinstance(second, str):
+        return "the first two parts are sentences, that is strings."
+    words = [re.findall(r"\w+", text.lower()) for text in (first, second)]
+    if words[0] == words[1]:
+        return "that is the same sentence twice: put the words in another order."
+    if sorted(words[0]) != sorted(words[1]):
+        other = set(words[0]) ^ set(words[1])
+        if other:
+            return f"both need the same words; only one has {', '.join(sorted(other))}."
+        return "a word occurs more often in one sentence than in the other."
+    found = [part.get("label") if isinstance(part, dict) else part for part in labels]
+    if len(found) != 2 or not set(found) <= {"negative", "positive"}:
+        return (
+            "the third part holds our model's two labels: "
+            "[r['label'] for r in ours([first, second])]."
+        )
+    if found[0] == found[1]:
+        return (
+            f"the model calls both {found[0]}. Move a 'not': 'it is just not …' "
+            "blames, 'it is not just …' may lead to praise."
+        )
+    return None
+
+
 @exercise(
-    "11.3", "A sure model keeps few tokens, an unsure one many.", function="top_p"
+    "11.4", "A sure model keeps few tokens, an unsure one many.", function="top_p"
 )
 def _top_p(answer: Callable[..., torch.Tensor]) -> str | None:
     start = torch.tensor([0.05, 0.40, 0.10, 0.25, 0.20])
@@ -119,26 +142,3 @@ def _top_p(answer: Callable[..., torch.Tensor]) -> str | None:
     if not math.isclose(got.sum().item(), 1, abs_tol=1e-3):
         return f"the probabilities add up to {got.sum():.2g}, not to 1."
     return "sort, add up from the largest down, keep until the sum reaches p."
-
-
-@exercise("11.4", "Our 2,000 test sentences cannot settle a gap of one point.")
-def _how_many(answer: float) -> str | None:
-    if isinstance(answer, bool) or not math.isfinite(answer):
-        return "give a number of sentences, such as 2000."
-    known = {
-        2000: "that is one standard error; a 95 % interval reaches 1.96 of them.",
-        1921: "with so few the interval reaches two points to each side.",
-        30732: "half of the width must be one point, not all of it.",
-        3920: "1.96 must be squared as well.",
-        12293: "that treats the two models as independent; they answer the same "
-        "sentences, and only those on which they differ count.",
-        6147: "that is the interval of one accuracy, not of a difference.",
-        0.768: "one point is 0.01, not 1.",
-    }
-    value: Any = float(answer)
-    if 7600 <= value <= 7760:
-        return None
-    for number, message in known.items():
-        if math.isclose(value, number, rel_tol=0.02):
-            return message
-    return "solve 1.96 * sqrt(0.2 / n) = 0.01 for n."

@@ -23,6 +23,12 @@ def _ratio(*, weighted=True, middle=False, how=lambda b, w: b / w):
     return ratio
 
 
+def _prefix(n, k, diagonal=0):
+    sees = torch.ones(n, n).tril(diagonal).bool()
+    sees[:, :k] = True
+    return sees
+
+
 def _match(*, centre="own", unit=True, dim=1):
     def match(A, B):
         both = torch.cat([A, B]).mean(dim=0)
@@ -44,15 +50,29 @@ CASES = {
     "02.1": Case(
         solution=162.83,
         mistakes=[
-            (134.5, "take all parameters of"),
+            (134.5, "the shared table counted once"),
+            (135, "the shared table counted once"),
             (28.3, "that is the head alone"),
             (106.2, "those are the thirty layers"),
             (162_826_560, "that is the plain number"),
-            (191, "the 135 million contain"),
+            (191.1, "the 135 million contain"),
             (100, "take all parameters of"),
         ],
     ),
     "02.2": Case(
+        solution=lambda: _prefix,
+        mistakes=[
+            (lambda: lambda n, k: _prefix(n, k).T, "turned over: rows are outputs"),
+            (lambda: lambda n, k: _prefix(n, 0), "that is the plain decoder"),
+            (lambda: lambda n, k: _prefix(n, n), "that is the plain encoder"),
+            (lambda: lambda n, k: _prefix(n, k, -n), "see one another, too: backwards"),
+            (lambda: lambda n, k: _prefix(n, k, -1), "an output sees its own input"),
+            (lambda: lambda n, k: _prefix(n, k + 1), "off by one: the prefix of"),
+            (lambda: lambda n, k: _prefix(n, k)[1:], "has shape (5, 6), not (6, 6)"),
+            (lambda: lambda n, k: ~_prefix(n, k), "begin with the triangle"),
+        ],
+    ),
+    "02.3": Case(
         solution=lambda: _ratio(),
         mistakes=[
             (lambda: _ratio(how=lambda b, w: w / b), "upside down: between the"),
@@ -66,7 +86,7 @@ CASES = {
             (lambda: _ratio(how=lambda b, w: b - w), "for three made-up classes"),
         ],
     ),
-    "02.3": Case(
+    "02.4": Case(
         solution=lambda: _match(),
         mistakes=[
             (lambda: _match(centre="none"), "nothing was centred: subtract"),

@@ -70,18 +70,6 @@ def _mean_of_chunks(Q, K, V, size):
 
 CASES = {
     "06.1": Case(
-        solution=2304,
-        mistakes=[
-            (6, "that is in units of d"),
-            (768, "the feed-forward layer is"),
-            (4608, "that counts QK^T only"),
-            (192, "h heads of width d/h have"),
-            (1152, "attention itself has two"),
-            (1536, "that is the feed-forward"),
-            (512, "set 12 d^2 equal to 2 n"),
-        ],
-    ),
-    "06.2": Case(
         solution=lambda: _visible,
         mistakes=[
             (
@@ -122,7 +110,7 @@ CASES = {
             ),
         ],
     ),
-    "06.3": Case(
+    "06.2": Case(
         solution=lambda: _rotate,
         mistakes=[
             (lambda: lambda x, p: _rotate(x, p, sign=-1), "that turns the other way"),
@@ -142,6 +130,19 @@ CASES = {
             (lambda: _torn, "the pairs came apart: stack"),
             (lambda: _added, "that adds positions to"),
             (lambda: lambda x, p: _rotate(x, p)[0], "x has shape (2, 5, 8) and"),
+        ],
+    ),
+    "06.3": Case(
+        solution=2304,
+        mistakes=[
+            (6, "that is in units of d"),
+            (6.003, "that is in units of d"),
+            (768, "the feed-forward layer is"),
+            (4608, "that counts QK^T only"),
+            (192, "h heads of width d/h have"),
+            (1152, "attention itself has two"),
+            (1536, "that is the feed-forward"),
+            (512, "set 12 d^2 equal to 2 n"),
         ],
     ),
     "06.4": Case(

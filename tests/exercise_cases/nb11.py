@@ -38,16 +38,16 @@ def _threshold(logits, p):
 
 CASES = {
     "11.1": Case(
-        solution=(_GOOD, _BAD, ["positive", "negative"]),
+        solution=7683,
         mistakes=[
-            ((_GOOD, _BAD), "give three parts: first"),
-            ((_GOOD, _GOOD, ["positive", "positive"]), "that is the same sentence"),
-            (
-                (_GOOD, "it is bad", ["positive", "negative"]),
-                "both need the same words",
-            ),
-            ((_GOOD, _BAD, ["negative", "negative"]), "the model calls both negative."),
-            ((_GOOD, _BAD, [1, 0]), "the third part holds our"),
+            (2000, "that is one standard error"),
+            (1921, "with so few the interval"),
+            (30732, "half of the width must"),
+            (3920, "1.96 must be squared as"),
+            (12293, "that treats the two models"),
+            (6147, "that is the interval of"),
+            (0.768, "one point is 0.01, not"),
+            (500, "solve 1.96 * sqrt(0.2 /"),
         ],
     ),
     "11.2": Case(
@@ -71,6 +71,19 @@ CASES = {
         ],
     ),
     "11.3": Case(
+        solution=(_GOOD, _BAD, ["positive", "negative"]),
+        mistakes=[
+            ((_GOOD, _BAD), "give three parts: first"),
+            ((_GOOD, _GOOD, ["positive", "positive"]), "that is the same sentence"),
+            (
+                (_GOOD, "it is bad", ["positive", "negative"]),
+                "both need the same words",
+            ),
+            ((_GOOD, _BAD, ["negative", "negative"]), "the model calls both negative."),
+            ((_GOOD, _BAD, [1, 0]), "the third part holds our"),
+        ],
+    ),
+    "11.4": Case(
         solution=lambda: _top_p,
         mistakes=[
             (
@@ -90,19 +103,6 @@ CASES = {
                 lambda: lambda logits, p: logits.softmax(dim=0),
                 "nothing was cut: with p=0.7",
             ),
-        ],
-    ),
-    "11.4": Case(
-        solution=7683,
-        mistakes=[
-            (2000, "that is one standard error"),
-            (1921, "with so few the interval"),
-            (30732, "half of the width must"),
-            (3920, "1.96 must be squared as"),
-            (12293, "that treats the two models"),
-            (6147, "that is the interval of"),
-            (0.768, "one point is 0.01, not"),
-            (500, "solve 1.96 * sqrt(0.2 /"),
         ],
     ),
 }
