@@ -36,7 +36,7 @@ class Texts(Dataset[tuple[str, int]]):
     """Labelled texts: ``data[i]`` is ``(text, label)``; ``names[label]`` names a label.
 
     Attributes:
-        texts: n strings; any first few hundred are a fair sample.
+        texts: n strings. The first hundred may lean to one class: draw a random sample.
         labels: (n,) int64.
         names: the classes in alphabetical order.
     """

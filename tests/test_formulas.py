@@ -28,6 +28,7 @@ SLIPS = {
     "D0: a linear layer that fits 8 x 8 pictures only": ("05", "S05.1"),
     "D0: inputs and labels are never defined": ("08", "NameError"),
     "D0: the pretrained model was never pretrained": ("08", "published()"),
+    "D0: 128 outputs go into the loss of ten classes": ("08", "classes=128"),
     "D1: pre-LN and post-LN mixed, no feed-forward layer": ("06", "S06.1"),
     "D1: a decoder without masked self-attention": ("06", "S06.2"),
     "D1: not every Transformer has both halves": ("06", "S06.3"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,8 @@ class Attention(nn.Module):
     def __init__(self, depth: int = 1, norm_first: bool = True) -> None:
         super().__init__()
         self.symbol = nn.Embedding(SYMBOLS, WIDTH)
-        layer = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first}
+        layer: dict[str, Any] = {"dropout": 0.0, "batch_first": True}
+        layer["norm_first"] = norm_first
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, **layer)
             for _ in range(depth)

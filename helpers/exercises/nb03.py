@@ -11,7 +11,42 @@ from torch.nn import functional
 from helpers.exercises import exercise
 
 
-@exercise("03.1", "A loss that stays at log n has learned nothing, whatever n is.")
+@exercise(
+    "03.1",
+    "What is hidden decides what must be understood: patches hide whole strokes.",
+    function="hide_patches",
+)
+def _hide_patches(answer: Callable[..., torch.Tensor]) -> str | None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(40, 1, 28, 28, generator=rng) + 0.1
+    given = x.clone()
+    torch.manual_seed(0)
+    out = answer(given, 0.25)
+    if not isinstance(out, torch.Tensor) or out.shape != x.shape:
+        shape = tuple(getattr(out, "shape", ()))
+        return f"return the damaged pictures, of shape {tuple(x.shape)}, not {shape}."
+    if not torch.equal(given, x):
+        return "x itself was changed, and it is the target: multiply it by a mask."
+    kept = out == x
+    if not (kept | (out == 0)).all():
+        return "a pixel is neither kept nor black: the mask holds nothing but 0 and 1."
+    patches = kept.view(40, 4, 7, 4, 7).float().mean(dim=(2, 4))
+    if ((patches > 0) & (patches < 1)).any():
+        return (
+            "within a patch of 7 x 7 some pixels are kept and some are black: draw one "
+            "number a patch, (n, 1, 4, 4), and repeat it 7 times in both directions."
+        )
+    if (patches == patches[:1]).all():
+        return "all pictures lose the same patches: draw a mask for each picture."
+    share = 1 - patches.mean().item()
+    if abs(share - 0.75) < 0.08:
+        return "three quarters are hidden, one quarter kept: share is what is hidden."
+    if abs(share - 0.25) > 0.08:
+        return f"with share=0.25, {share:.0%} of the patches are black."
+    return None
+
+
+@exercise("03.2", "A loss that stays at log n has learned nothing, whatever n is.")
 def _collapsed(answer: float) -> str | None:
     known = {
         0.0: "0 would mean that each row finds its partner for certain; here all rows "
@@ -41,7 +76,44 @@ def _collapsed(answer: float) -> str | None:
 
 
 @exercise(
-    "03.2",
+    "03.3", "The pairs decide what a contrastive loss learns.", function="half_views"
+)
+def _half_views(answer: Callable[..., object]) -> str | None:
+    x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0)) + 0.1
+    given = x.clone()
+    views = answer(given)
+    if not isinstance(views, (tuple, list)) or len(views) != 2:
+        return "return two tensors, the left view and the right view."
+    left, right = views
+    for view in (left, right):
+        if not isinstance(view, torch.Tensor) or view.shape != x.shape:
+            shape = tuple(getattr(view, "shape", ()))
+            return (
+                f"a view has shape {shape}, but the encoder reads {tuple(x.shape)}: "
+                "keep the size and fill the other half with zeros."
+            )
+    if not torch.equal(given, x):
+        return "x itself was changed: start each view from torch.zeros_like(x)."
+    half = x.clone()
+    half[..., 14:] = 0
+    other = x - half
+    if torch.equal(left, half) and torch.equal(right, other):
+        return None
+    if torch.equal(left, other) and torch.equal(right, half):
+        return "left and right are swapped: the last dimension counts columns."
+    top = x.clone()
+    top[:, :, 14:] = 0
+    if torch.equal(left, top):
+        return "that is the upper half: columns are the last dimension, x[..., :14]."
+    if torch.equal(left, right):
+        return "both views are equal: the second keeps columns 14 to 27."
+    if torch.equal(left, half) and torch.equal(right.sort(0)[0], other.sort(0)[0]):
+        return "the right halves are in another order: row i must belong to row i."
+    return "left keeps columns 0 to 13 of each picture, right keeps columns 14 to 27."
+
+
+@exercise(
+    "03.4",
     "One shift by one place is all that makes a language model causal.",
     function="causal_loss",
 )
@@ -93,40 +165,3 @@ def _causal_loss(answer: Callable[..., torch.Tensor]) -> str | None:
         "the value differs from the mean of -log p over the real next tokens: scores "
         "[:, :-1] against tokens[:, 1:], without padding."
     )
-
-
-@exercise(
-    "03.3", "The pairs decide what a contrastive loss learns.", function="half_views"
-)
-def _half_views(answer: Callable[..., object]) -> str | None:
-    x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0)) + 0.1
-    given = x.clone()
-    views = answer(given)
-    if not isinstance(views, (tuple, list)) or len(views) != 2:
-        return "return two tensors, the left view and the right view."
-    left, right = views
-    for view in (left, right):
-        if not isinstance(view, torch.Tensor) or view.shape != x.shape:
-            shape = tuple(getattr(view, "shape", ()))
-            return (
-                f"a view has shape {shape}, but the encoder reads {tuple(x.shape)}: "
-                "keep the size and fill the other half with zeros."
-            )
-    if not torch.equal(given, x):
-        return "x itself was changed: start each view from torch.zeros_like(x)."
-    half = x.clone()
-    half[..., 14:] = 0
-    other = x - half
-    if torch.equal(left, half) and torch.equal(right, other):
-        return None
-    if torch.equal(left, other) and torch.equal(right, half):
-        return "left and right are swapped: the last dimension counts columns."
-    top = x.clone()
-    top[:, :, 14:] = 0
-    if torch.equal(left, top):
-        return "that is the upper half: columns are the last dimension, x[..., :14]."
-    if torch.equal(left, right):
-        return "both views are equal: the second keeps columns 14 to 27."
-    if torch.equal(left, half) and torch.equal(right.sort(0)[0], other.sort(0)[0]):
-        return "the right halves are in another order: row i must belong to row i."
-    return "left keeps columns 0 to 13 of each picture, right keeps columns 14 to 27."

@@ -12,7 +12,32 @@ from torch import nn
 from helpers.exercises import exercise
 
 
-@exercise("10.1", "41,798 of 2.2 million parameters learn, not quite two percent.")
+@exercise("10.1", "Frozen weights still take 4 bytes; learning ones take 16.")
+def _memory(answer: float) -> str | None:
+    if isinstance(answer, bool) or not math.isfinite(answer):
+        return "give a number of megabytes, such as 12."
+    known = {
+        36: "that counts 16 bytes for the frozen weights too; they have neither a "
+        "gradient nor moments.",
+        27: "that leaves the frozen weights out; they still lie in memory, 4 bytes "
+        "each.",
+        28: "those are mebibytes (2**20 bytes); divide by 10**6.",
+        22: "the weights and moments are there, the gradients are missing.",
+        16: "the moments of AdamW are missing: two numbers of 4 bytes for each "
+        "learning weight.",
+        9: "those are the weights alone; a learning weight has a gradient and two "
+        "moments as well.",
+    }
+    megabytes = answer / 1e6 if answer > 1e6 else answer
+    if abs(megabytes - 29.2) < 0.5:  # 29.2 to one decimal
+        return None
+    for wrong, hint in known.items():
+        if abs(megabytes - wrong) <= 0.5:
+            return hint
+    return "add 4 bytes for each weight, and 4 + 8 more for each weight that learns."
+
+
+@exercise("10.2", "41,798 of 2.2 million parameters learn, not quite two percent.")
 def _batch_norm_only(answer: nn.Module) -> str | None:
     if not isinstance(answer, nn.Module):
         return f"the answer is a model, not a {type(answer).__name__}."
@@ -42,7 +67,7 @@ _COUNTS = (52, 86, 79, 153, 98, 131)
 
 
 @exercise(
-    "10.2", "Every class now weighs as much as every other, a picture 1 on average."
+    "10.3", "Every class now weighs as much as every other, a picture 1 on average."
 )
 def _class_weights(answer: Sequence[float]) -> str | None:
     values = np.asarray(answer, dtype=float).ravel()
@@ -66,31 +91,6 @@ def _class_weights(answer: Sequence[float]) -> str | None:
     if np.allclose(values, values[0], rtol=0.01):
         return "equal weights change nothing: the rare class needs the largest."
     return "weight times number of pictures must be the same for all six classes."
-
-
-@exercise("10.3", "Frozen weights still take 4 bytes; learning ones take 16.")
-def _memory(answer: float) -> str | None:
-    if isinstance(answer, bool) or not math.isfinite(answer):
-        return "give a number of megabytes, such as 12."
-    known = {
-        36: "that counts 16 bytes for the frozen weights too; they have neither a "
-        "gradient nor moments.",
-        27: "that leaves the frozen weights out; they still lie in memory, 4 bytes "
-        "each.",
-        28: "those are mebibytes (2**20 bytes); divide by 10**6.",
-        22: "the weights and moments are there, the gradients are missing.",
-        16: "the moments of AdamW are missing: two numbers of 4 bytes for each "
-        "learning weight.",
-        9: "those are the weights alone; a learning weight has a gradient and two "
-        "moments as well.",
-    }
-    megabytes = answer / 1e6 if answer > 1e6 else answer
-    if abs(megabytes - 29.2) < 0.5:  # 29.2 to one decimal
-        return None
-    for wrong, hint in known.items():
-        if abs(megabytes - wrong) <= 0.5:
-            return hint
-    return "add 4 bytes for each weight, and 4 + 8 more for each weight that learns."
 
 
 @exercise("10.4", "Mean of means is right only when all batches have one size.")

@@ -57,8 +57,57 @@ def _twice_left(x):
     return (_halves(x)[0],) * 2
 
 
+def _mask(n, share, size=4):
+    kept = (torch.rand(n, 1, size, size) >= share).float()
+    times = 28 // size
+    return kept.repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+
+def _patches(x, share):
+    return x * _mask(len(x), share)
+
+
+def _pixels(x, share):
+    return x * _mask(len(x), share, size=28)
+
+
+def _same_for_all(x, share):
+    return x * _mask(1, share)
+
+
+def _keep_share(x, share):
+    return x * (1 - _mask(len(x), share))
+
+
+def _hide_in_place(x, share):
+    return x.mul_(_mask(len(x), share))
+
+
+def _grey(x, share):
+    return torch.where(_mask(len(x), share) > 0, x, 0.5)
+
+
 CASES = {
     "03.1": Case(
+        solution=lambda: _patches,
+        mistakes=[
+            (lambda: _pixels, "within a patch of 7 x 7 some"),
+            (lambda: _same_for_all, "all pictures lose the same patches"),
+            (lambda: _keep_share, "three quarters are hidden, one"),
+            (lambda: _hide_in_place, "x itself was changed, and it is the target"),
+            (lambda: _grey, "a pixel is neither kept nor black"),
+            (lambda: lambda x, share: _mask(len(x), share), "neither kept nor black"),
+            (
+                lambda: lambda x, share: _patches(x, 2 * share),
+                "of the patches are black",
+            ),
+            (
+                lambda: lambda x, share: _patches(x, share)[0],
+                "return the damaged pictures",
+            ),
+        ],
+    ),
+    "03.2": Case(
         solution=math.log(64),
         mistakes=[
             (0, "0 would mean that each"),
@@ -71,16 +120,6 @@ CASES = {
             (3.0, "all 64 candidates get the"),
         ],
     ),
-    "03.2": Case(
-        solution=lambda: _causal,
-        mistakes=[
-            (lambda: _unshifted, "position t is scored against"),
-            (lambda: _padding_counts, "padding counts as if it"),
-            (lambda: _backwards, "you shifted the other way"),
-            (lambda: _summed, "that is the sum; divide"),
-            (lambda: _softmax_twice, "cross_entropy wants scores; it"),
-        ],
-    ),
     "03.3": Case(
         solution=lambda: _halves,
         mistakes=[
@@ -89,6 +128,16 @@ CASES = {
             (lambda: _cut_off, "a view has shape (6, 1"),
             (lambda: _in_place, "x itself was changed: start"),
             (lambda: _twice_left, "both views are equal: the"),
+        ],
+    ),
+    "03.4": Case(
+        solution=lambda: _causal,
+        mistakes=[
+            (lambda: _unshifted, "position t is scored against"),
+            (lambda: _padding_counts, "padding counts as if it"),
+            (lambda: _backwards, "you shifted the other way"),
+            (lambda: _summed, "that is the sum; divide"),
+            (lambda: _softmax_twice, "cross_entropy wants scores; it"),
         ],
     ),
 }

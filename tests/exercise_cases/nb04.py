@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
+
+from helpers.examples.compare_corpora import TARGET
 from tests.exercise_cases import Case
 
 
@@ -26,15 +29,24 @@ def _weighted(values, counts):
     return sum(v * c for v, c in zip(values, counts, strict=True)) / sum(counts)
 
 
+def _smallest(column):
+    table = pd.read_csv(TARGET, comment="#")
+    return table[table["corpus"] == "1/128"].groupby("step")[column].mean()
+
+
 CASES = {
     "04.1": Case(
-        solution=89,
+        solution=88.9,
         mistakes=[
             (24, "that is one band, 0.7 to"),
             (11, "that is the chance to miss"),
             (21, "that is four bands of eight"),
             (70, "0.7 is the chance of a"),
-            (100, "you added eight chances"),
+            (70.4, "0.7 is the chance of a"),
+            (94, "as if 0.7 were the chance that a band differs"),
+            (94.2, "as if 0.7 were the chance that a band differs"),
+            (100, "that asks for one of eight single minima"),
+            (130, "chances of several bands"),
             (0.89, "that is a fraction; give"),
             (192, "chances of several bands"),
             (50, "a band agrees with probability"),
@@ -45,7 +57,7 @@ CASES = {
         mistakes=[
             (
                 lambda: lambda word, vocab: _cut(word, vocab, shortest=True),
-                "'film' is in the vocabulary",
+                "take the longest piece first",
             ),
             (
                 lambda: lambda word, vocab: _cut(word, vocab, marks=False),
@@ -84,6 +96,16 @@ CASES = {
                 lambda: lambda losses, counts: 2 ** _weighted(losses, counts),
                 "the losses are in nats",
             ),
+        ],
+    ),
+    "04.4": Case(
+        solution=lambda: _smallest("held_out").idxmin(),
+        mistakes=[
+            (lambda: _smallest("own").idxmin(), "there its OWN text is known best"),
+            (lambda: _smallest("held_out").min(), "that is the lowest loss"),
+            (500, "that is the best step of a single seed"),
+            (123, "the runs were scored at the steps"),
+            (100, "at step 100 the mean held-out loss is"),
         ],
     ),
 }

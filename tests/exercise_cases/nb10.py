@@ -28,29 +28,6 @@ def network(
 
 CASES = {
     "10.1": Case(
-        solution=network,
-        mistakes=[
-            (lambda: network(rest=True), "convolutions still learn: freeze"),
-            (lambda: network(head=False), "the new head is frozen"),
-            (lambda: network(shifts=False), "the shifts (bias) of some"),
-            (lambda: network(scales=False), "the scales (weight) of"),
-            (lambda: network(scales=False, shifts=False), "no batch norm learns: look"),
-            (lambda: mobilenet_v2(weights=None), "the head has 1000 outputs"),
-        ],
-    ),
-    "10.2": Case(
-        solution=lambda: 599 / (6 * COUNTS),
-        mistakes=[
-            (lambda: 1 / COUNTS, "right proportions, but the mean"),
-            (lambda: 599 / COUNTS, "right proportions, but the mean"),
-            (lambda: COUNTS / 599, "upside down: these weights"),
-            ([1.0] * 6, "equal weights change nothing"),
-            ([2.0, 1.0, 1.0, 1.0, 1.0], "give six weights, one a class"),
-            ([5.0, 1.0, 1.0, 1.0, 1.0, 0.0], "a weight must be positive"),
-            ([5.0, 1.0, 1.0, 1.0, 1.0, 1.0], "weight times number of pictures"),
-        ],
-    ),
-    "10.3": Case(
         solution=29,
         mistakes=[
             (36, "that counts 16 bytes for"),
@@ -61,6 +38,29 @@ CASES = {
             (9, "those are the weights alone"),
             (50, "add 4 bytes for each weight"),
             (0, "add 4 bytes for each weight"),
+        ],
+    ),
+    "10.2": Case(
+        solution=network,
+        mistakes=[
+            (lambda: network(rest=True), "convolutions still learn: freeze"),
+            (lambda: network(head=False), "the new head is frozen"),
+            (lambda: network(shifts=False), "the shifts (bias) of some"),
+            (lambda: network(scales=False), "the scales (weight) of"),
+            (lambda: network(scales=False, shifts=False), "no batch norm learns: look"),
+            (lambda: mobilenet_v2(weights=None), "the head has 1000 outputs"),
+        ],
+    ),
+    "10.3": Case(
+        solution=lambda: 599 / (6 * COUNTS),
+        mistakes=[
+            (lambda: 1 / COUNTS, "right proportions, but the mean"),
+            (lambda: 599 / COUNTS, "right proportions, but the mean"),
+            (lambda: COUNTS / 599, "upside down: these weights"),
+            ([1.0] * 6, "equal weights change nothing"),
+            ([2.0, 1.0, 1.0, 1.0, 1.0], "give six weights, one a class"),
+            ([5.0, 1.0, 1.0, 1.0, 1.0, 0.0], "a weight must be positive"),
+            ([5.0, 1.0, 1.0, 1.0, 1.0, 1.0], "weight times number of pictures"),
         ],
     ),
     "10.4": Case(
