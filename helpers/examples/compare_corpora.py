@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -59,7 +60,10 @@ CORPORA = ("clean", "30 % replaced", "1/32", "shuffled", "1/8", "1/128", "raw")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def shuffled_lines(lines: Sequence[str], seed: int = 0) -> list[str]:
+Line = TypeVar("Line")
+
+
+def shuffled_lines(lines: Sequence[Line], seed: int = 0) -> list[Line]:
     """The lines in a random order, always the same for a seed."""
     return random.Random(seed).sample(list(lines), len(lines))
 
@@ -92,7 +96,7 @@ def word_order(
 
     The pieces of a word stay together; [CLS] and [SEP] stay where they are.
     """
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     goes_on = torch.tensor([piece.startswith("##") for piece in pieces])[blocks]
     goes_on[:, 0] = False
     word = (~goes_on).cumsum(dim=1) - 1

@@ -54,7 +54,15 @@ PROMPTS = (
     "Review: {}\nThe reviewer's opinion of the film is",
 )
 TRAINED, TESTED, ASKED = 750, 1000, 512  # sentences
-COLUMNS = ("method", "labels", "setting", "seed", "seconds", "valid_loss", "valid")
+COLUMNS: tuple[str, ...] = (
+    "method",
+    "labels",
+    "setting",
+    "seed",
+    "seconds",
+    "valid_loss",
+    "valid",
+)
 COLUMNS += ("test", "right")
 
 
@@ -87,7 +95,7 @@ def adapted(model: nn.Module) -> Any:
     """The same with LoRA on all six matrices of each layer; the head learns, too."""
     parts = ["query", "key", "value", "dense"]
     config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=parts)
-    return get_peft_model(model, config)  # type: ignore[arg-type]
+    return get_peft_model(model, config)
 
 
 def warm_up(
@@ -144,9 +152,8 @@ def read(source: Path = TARGET) -> pd.DataFrame:
     median" answer the first ``ASKED`` of them.
     """
     table = pd.read_csv(source, comment="#", dtype={"right": str})
-    table["right"] = [
-        None if pd.isna(text) else _unpacked(text) for text in table["right"]
-    ]
+    right = [None if pd.isna(text) else _unpacked(text) for text in table["right"]]
+    table["right"] = pd.Series(right, dtype=object)
     return table
 
 

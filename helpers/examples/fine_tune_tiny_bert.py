@@ -320,8 +320,8 @@ def _row(
             options = (rival == "pretrained", count, more, setting, seed)
             model = fine_tune(task, *options)
             return [measure(task, model, split) for split in splits]
-        options = (rival, count, setting, seed)
-        return [plain_rival(task, *options, split) for split in splits]
+        plain = (rival, count, setting, seed)
+        return [plain_rival(task, *plain, split) for split in splits]
 
     # The first seed scores both parts at once; only the chosen setting's test counts.
     found = {setting: run(setting, seeds[0], "valid", "test") for setting in settings}

@@ -20,7 +20,7 @@ import csv
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def _cached(task: str, views: str, thawed: int) -> tuple[Data, Data]:
         return _pictures(task, views)
     lower, upper = upper_half(max(thawed, 1))
     if not thawed:
-        lower = nn.Sequential(lower, upper.blocks, upper.pool, upper.flatten)
+        lower = nn.Sequential(lower, *list(upper.children())[:3])
     lower.to(memory_format=torch.channels_last)
     found = []
     with torch.inference_mode():
@@ -263,7 +263,7 @@ def run(
 def sweep(
     target: Path,
     *,
-    rates: dict[int, Sequence[float]] = RATES,
+    rates: Mapping[int, Sequence[float]] = RATES,
     views: Sequence[str] = VIEWS,
     folds: Sequence[int] = FOLDS,
     seeds: Sequence[int] = SEEDS,
@@ -281,7 +281,7 @@ def sweep(
         if not found:
             found = [
                 {c: "" if row.get(c) is None else row[c] for c in COLUMNS}
-                for row in run(*what, alphas)
+                for row in run(*(*what, alphas))
             ]
             table.extend(found)
             _write(target, table)
