@@ -6,6 +6,9 @@ PYTHON ?=
 PY := .venv/bin/python
 # A new name, and so a new installation, when the pins, the package or the folder change.
 STAMP := .venv/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | cksum | cut -d' ' -f1)
+# Site and slides are built by packages of their own, apart from the course's.
+DOCS_PY := .venv-docs/bin/python
+DOCS_STAMP := .venv-docs/.installed-$(shell (cat requirements-docs.txt; pwd) | cksum | cut -d' ' -f1)
 # A .venv whose Python is gone, after an upgrade for example, is made anew.
 ifneq ($(shell $(PY) -c 'print("runs")' 2>/dev/null),runs)
 .PHONY: $(STAMP)
@@ -75,6 +78,13 @@ $(STAMP):
 	@echo "Installing the packages of requirements.txt (a few minutes the first time)"
 	@$(PY) -m pip install -r requirements.txt
 	@$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A prerequisite of what is built with Sphinx or reveal.js.
+$(DOCS_STAMP): $(STAMP)
+	@echo "Installing the packages of requirements-docs.txt in .venv-docs (a minute)"
+	@$(PY) -m venv --clear --without-pip .venv-docs
+	@$(PY) -m pip --python $(DOCS_PY) install -q -r requirements-docs.txt
 	@touch $@
 
 pins: ## rewrite requirements.txt from the ranges in pyproject.toml
