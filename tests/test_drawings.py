@@ -53,6 +53,12 @@ def test_embedded_drawing_reaches_the_page(folder: Path) -> None:
     assert f"data:image/svg+xml;base64,{encoded}" in page
 
 
+def test_a_drawing_is_shown_whose_words_hold_brackets(folder: Path) -> None:
+    shown = notebook("![a small head reads [CLS] on top](attachment:09_head.svg)")
+    assert embed(shown, folder)
+    assert not list(findings(shown, folder))
+
+
 def test_a_changed_drawing_is_found_and_renewed(folder: Path) -> None:
     shown = notebook()
     embed(shown, folder)
