@@ -48,7 +48,7 @@ _PREDICT = re.compile(
 _HINT = re.compile(r"\*(?:Look|Read|Watch|Compare|Mind)")
 # What leads on, and what only the reader at the keyboard can do.
 _LEADS_ON = re.compile(
-    r"(?:Try|Explore|Turn|Move|Let|Now|Next|Here|So far|Yourself|Two measuring)\b"
+    r"\*\*|(?:Try|Explore|Turn|Move|Let|Now|Next|Here|So far|To compare)\b"
 )
 
 
@@ -182,7 +182,12 @@ def _worth(row: Sequence[Block], place: int) -> float:
         return forced + score + (1.0 if _asked(row, place) else 0.0)
     if "widget" in tags(block.cell):
         return 0.0
-    if html_table(block.cell):
+    if html := html_table(block.cell):
+        if (
+            len(re.sub(r"<style.*?</style>|<[^>]+>|\s+", "", html, flags=re.DOTALL))
+            > 900
+        ):
+            return forced + 3.0  # too much to read from the back of a room
         return forced + 7.0 + (0.5 if _asked(row, place) else 0.0)
     printed = output_text(block.cell).splitlines()
     lines = len(source.splitlines())

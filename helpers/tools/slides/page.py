@@ -31,10 +31,12 @@ WIDTH, ROOM = 1168, 530
 TEXT_LINE, TABLE_LINE, TABLE_MARGIN = 35, 29, 13
 CODE_LINE, LARGE_LINE, CODE_MARGIN = 25.5, 31, 64
 # Characters: a line of text, of large code, all columns of a table, one of them.
-TEXT_WIDTH, LARGE_COLUMNS, CELL_WIDTH, NARROW = 90, 78, 96, 14
+TEXT_WIDTH, LARGE_COLUMNS, CELL_WIDTH, NARROW = 90, 78, 104, 14
 LONG_FORMULA = 40
 # A picture's letters of 14 pixels are then as large as 20.
 READABLE = 1.45
+# More would show the pixels.
+LARGEST = 2.4
 _ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 
 
@@ -185,7 +187,11 @@ def _picture(slide: Slide) -> str:
     if slide.kind == "drawing":
         source = f"data:image/svg+xml;base64,{slide.block.drawing}"
         return f'<img class="drawing" src="{source}" alt="{words}">'
-    html = f'<img src="data:image/png;base64,{_png(slide)}" alt="{words}">'
+    width, height = (round(LARGEST * side) for side in _size(slide))
+    most = f"max-width:{width}px;max-height:{height}px"
+    html = (
+        f'<img src="data:image/png;base64,{_png(slide)}" alt="{words}" style="{most}">'
+    )
     printed = output_text(slide.block.cell)
     if 0 < len(printed.splitlines()) <= 3:
         html += f'<pre class="output">{escape(printed)}</pre>'
@@ -276,7 +282,7 @@ def _heights(rows: list[list[int]]) -> list[float]:
     narrow = sum(w for w in widths if w <= NARROW)
     wide = sum(w for w in widths if w > NARROW)
     share = min(1.0, max(0.1, (CELL_WIDTH - narrow) / wide)) if wide else 1.0
-    heights = []
+    heights: list[float] = []
     for row in rows:
         lines = [
             -(-length // max(6, int((width - 2) * share))) if width > NARROW else 1
