@@ -16,7 +16,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run refresh lint fetch doctor bench pins clean
+.PHONY: help lab test check run refresh lint fetch site doctor bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -45,6 +45,9 @@ lint: $(STAMP) ## check notebooks against the house rules (NB=09, or all)
 
 fetch: $(STAMP) ## fetch what is missing of the models and data (ARGS="--from DIR")
 	@$(PY) -m helpers fetch $(ARGS)
+
+site: $(DOCS_STAMP) ## build the web site into build/site; it opens from disk
+	@$(PY) -m helpers site
 
 doctor: $(STAMP) ## check this machine and say how to fix faults
 	@$(PY) -m helpers doctor

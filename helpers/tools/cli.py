@@ -57,6 +57,7 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
                 choices=list(VARIANTS),
                 help="play this one only (may be repeated; default: all)",
             )
+    commands.add_parser("site", help="build the web site into build/site")
     commands.add_parser("doctor", help="check this machine and say how to fix faults")
     fetch = commands.add_parser("fetch", help="fetch models and data for offline use")
     if with_fetch:
@@ -97,6 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.main(args) or 0
     if args.command == "doctor":
         return _doctor()
+    if args.command == "site":
+        from helpers.tools.site import build
+
+        return build.main()
     from helpers.tools import tasks
 
     if args.command == "lab":
