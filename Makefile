@@ -13,7 +13,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run refresh lint fetch doctor bench pins clean
+.PHONY: help lab test check run progress refresh lint fetch doctor bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -33,6 +33,9 @@ check: $(STAMP) ## style, types, notebook lint and unit tests, without notebooks
 run: $(STAMP) ## execute one notebook here and print its results (NB=09)
 	@test -n "$(NB)" || { echo "Say which notebook: make run NB=09"; exit 2; }
 	@$(PY) -m helpers run $(NB)
+
+progress: $(STAMP) ## show which exercises you solved (ARGS="--sheet FILE", "--forget")
+	@$(PY) -m helpers progress $(ARGS)
 
 refresh: $(STAMP) ## execute notebooks, save outputs and ranges (NB=09, or all)
 	@$(PY) -m helpers refresh $(NB) $(ARGS)

@@ -57,6 +57,18 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
                 choices=list(VARIANTS),
                 help="play this one only (may be repeated; default: all)",
             )
+    progress = commands.add_parser("progress", help="show which exercises you solved")
+    choice = progress.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--sheet",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write a sheet for a teacher instead (Markdown; without FILE: print it)",
+    )
+    choice.add_argument(
+        "--forget", action="store_true", help="delete what this machine keeps of it"
+    )
     commands.add_parser("doctor", help="check this machine and say how to fix faults")
     fetch = commands.add_parser("fetch", help="fetch models and data for offline use")
     if with_fetch:
@@ -97,6 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.main(args) or 0
     if args.command == "doctor":
         return _doctor()
+    if args.command == "progress":
+        from helpers.tools import progress
+
+        return progress.main(args.sheet, args.forget)
     from helpers.tools import tasks
 
     if args.command == "lab":
