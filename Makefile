@@ -13,7 +13,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run progress refresh lint fetch doctor bench pins clean
+.PHONY: help lab test check run progress refresh lint fetch doctor student teacher bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -48,6 +48,12 @@ fetch: $(STAMP) ## fetch what is missing of the models and data (ARGS="--from DI
 
 doctor: $(STAMP) ## check this machine and say how to fix faults
 	@$(PY) -m helpers doctor
+
+student: $(STAMP) ## build/student and a zip file: the course without solutions
+	@$(PY) -m helpers student
+
+teacher: $(STAMP) ## build/teacher and a zip file: solutions open, notes, a guide
+	@$(PY) -m helpers teacher
 
 bench: $(STAMP) ## measure, and print tables of paired ratios (ARGS="NAME")
 	@$(PY) -m benchmarks $(ARGS)

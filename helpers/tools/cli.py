@@ -69,6 +69,11 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
     choice.add_argument(
         "--forget", action="store_true", help="delete what this machine keeps of it"
     )
+    for name, what in (
+        ("student", "write build/student and a zip file: the course without solutions"),
+        ("teacher", "write build/teacher and a zip file: solutions, notes, a guide"),
+    ):
+        commands.add_parser(name, help=what)
     commands.add_parser("doctor", help="check this machine and say how to fix faults")
     fetch = commands.add_parser("fetch", help="fetch models and data for offline use")
     if with_fetch:
@@ -113,6 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from helpers.tools import progress
 
         return progress.main(args.sheet, args.forget)
+    if args.command in ("student", "teacher"):
+        from helpers.tools import editions
+
+        return editions.main(args.command)
     from helpers.tools import tasks
 
     if args.command == "lab":
