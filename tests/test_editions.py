@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import hashlib
 import json
@@ -146,39 +145,45 @@ def test_the_students_folder_has_no_tests_and_no_guide(
     assert not (folder / "data" / "cache").exists()
 
 
-# Names that IPython itself defines in a notebook.
-GIVEN = {*dir(builtins), "get_ipython", "display", "In", "Out", "_", "__file__"}
-
-
-def bound_and_used(source: str) -> tuple[set[str], set[str]]:
-    """Names that a cell defines at its top level, and global names that it reads."""
-    table = symtable.symtable(source, "cell", "exec")
-    bound = {s.get_name() for s in table.get_symbols() if s.is_assigned()}
-    bound |= {s.get_name() for s in table.get_symbols() if s.is_imported()}
-    used, open_tables = set(), [table]
-    while open_tables:
-        each = open_tables.pop()
-        open_tables += each.get_children()
-        for symbol in each.get_symbols():
-            top = each is table or symbol.is_global()
-            if top and symbol.is_referenced():
-                used.add(symbol.get_name())
-            if each is not table and symbol.is_declared_global():
-                bound.add(symbol.get_name())
-    return bound, used
+def names(source: str) -> tuple[set[str], set[str], set[str]]:
+    """Names that a cell defines, global ones that it reads, and those of functions."""
+    plain = TransformerManager().transform_cell(source)
+    table = symtable.symtable(plain, "cell", "exec")
+    symbols = table.get_symbols()
+    bound = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+    now = {s.get_name() for s in symbols if s.is_referenced()}
+    later, inner = set(), table.get_children()
+    while inner:
+        each = inner.pop()
+        inner += each.get_children()
+        later |= {s.get_name() for s in each.get_symbols() if s.is_global()}
+    return bound, now, later
 
 
 @pytest.mark.parametrize("name", COURSE)
 def test_no_cell_needs_what_only_a_solution_defines(
     built: dict[str, editions.Built], name: str
 ) -> None:
-    known: set[str] = set(GIVEN)
-    for cell in read(built["student"].folder / "notebooks" / name).cells:
-        if cell.cell_type == "code":
-            plain = TransformerManager().transform_cell(cell.source)
-            bound, used = bound_and_used(plain)
-            known |= bound
-            assert used <= known, f"{used - known} in:\n{cell.source}"
+    solved: set[str] = set()
+    for cell in read(COURSE[name]).cells:
+        if "solution" in tags(cell):
+            solved |= names(cell.source)[0]
+    student = read(built["student"].folder / "notebooks" / name)
+    found = [names(source) for source in code(student)]
+    everything = set().union(*(bound for bound, _, _ in found))
+    known: set[str] = set()
+    for source, (bound, now, later) in zip(code(student), found, strict=True):
+        known |= bound
+        # A function's names may be defined below it, the others only above.
+        missing = (now & solved) - known | (later & solved) - everything
+        assert not missing, f"{missing} in:\n{source}"
+
+
+def test_a_name_that_only_a_solution_defines_is_found() -> None:
+    assert names("import a as b\nc = d") == ({"b", "c"}, {"d"}, set())
+    bound, _, later = names("def f(x):\n    y = x\n    return y + z")
+    assert bound == {"f"}
+    assert later == {"z"}
 
 
 @pytest.mark.slow
@@ -304,11 +309,11 @@ def test_it_runs_where_it_lies(built: dict[str, editions.Built], edition: str) -
     ]:
         failed = subprocess.run(
             [*command, *words],
-                cwd=folder,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert failed.returncode != 0
         assert said in failed.stderr

@@ -348,10 +348,8 @@ def _makefile(text: str) -> str:
             kept.append(paragraph)
     joined = "\n\n".join(kept).replace(", make test proves it", "")
     phony = f".PHONY: {' '.join(_TARGETS)}"
-    return (
-        re.sub(r"^\.PHONY: help .*$", phony, joined, flags=re.MULTILINE).rstrip("\n")
-        + "\n"
-    )
+    text = re.sub(r"^\.PHONY: help .*$", phony, joined, flags=re.MULTILINE)
+    return text.rstrip("\n") + "\n"
 
 
 def _note(folder: Path) -> dict[str, object]:
