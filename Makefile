@@ -16,7 +16,8 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run refresh lint fetch site doctor bench pins clean
+.PHONY: help lab test check run progress refresh lint fetch doctor student teacher \
+  site slides bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -37,6 +38,9 @@ run: $(STAMP) ## execute one notebook here and print its results (NB=09)
 	@test -n "$(NB)" || { echo "Say which notebook: make run NB=09"; exit 2; }
 	@$(PY) -m helpers run $(NB)
 
+progress: $(STAMP) ## show which exercises you solved (ARGS="--sheet FILE", "--forget")
+	@$(PY) -m helpers progress $(ARGS)
+
 refresh: $(STAMP) ## execute notebooks, save outputs and ranges (NB=09, or all)
 	@$(PY) -m helpers refresh $(NB) $(ARGS)
 
@@ -49,8 +53,17 @@ fetch: $(STAMP) ## fetch what is missing of the models and data (ARGS="--from DI
 site: $(DOCS_STAMP) ## build the web site into build/site; it opens from disk
 	@$(PY) -m helpers site
 
+slides: $(DOCS_STAMP) ## build a deck a notebook into build/slides (NB=09, or all)
+	@$(PY) -m helpers slides $(NB)
+
 doctor: $(STAMP) ## check this machine and say how to fix faults
 	@$(PY) -m helpers doctor
+
+student: $(STAMP) ## build/student and a zip file: the course without solutions
+	@$(PY) -m helpers student
+
+teacher: $(STAMP) ## build/teacher and a zip file: solutions open, notes, a guide
+	@$(PY) -m helpers teacher
 
 bench: $(STAMP) ## measure, and print tables of paired ratios (ARGS="NAME")
 	@$(PY) -m benchmarks $(ARGS)

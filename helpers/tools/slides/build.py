@@ -125,6 +125,16 @@ def main(names: Sequence[str]) -> int:
     return 0
 
 
+def _page(path: Path) -> str:
+    """The address of a notebook as a deck sees it: its page of the site, or the file."""
+    built = ROOT / "build" / "site" / "notebooks" / f"{path.stem}.html"
+    return (
+        f"../site/notebooks/{built.name}"
+        if built.is_file()
+        else f"../../notebooks/{path.name}"
+    )
+
+
 def _deck(path: Path) -> Deck:
     notebook = nbformat.read(path, as_version=4)
     slides = choose(notebook)
@@ -137,7 +147,7 @@ def _deck(path: Path) -> Deck:
             short_title=page.inline(title.partition(":")[0]),
             slides=shown,
             shared=SHARED,
-            notebook=f"../../notebooks/{path.name}",
+            notebook=_page(path),
         )
     except mathml.FormulaError as error:
         raise mathml.FormulaError(f"{path.name}: {error}") from error
@@ -219,4 +229,5 @@ def _common(reveal: dict[str, Path]) -> str:
 
 
 def _digest(common: str, path: Path) -> str:
-    return hashlib.sha256(common.encode() + path.read_bytes()).hexdigest()
+    seen = f"{common} {_page(path)} ".encode()
+    return hashlib.sha256(seen + path.read_bytes()).hexdigest()

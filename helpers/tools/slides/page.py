@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from helpers.tools import mathml
+from helpers.tools.site.anchors import anchor
 from helpers.tools.slides.choose import (
     CODE_LINES,
     OUTPUT_LINES,
@@ -81,7 +83,7 @@ def _shown(slide: Slide, short_title: str) -> Shown:
         _body(slide, room),
         inline(takeaway),
         "\n".join(markdown(note) for note in slide.notes),
-        slide.section,
+        quote(anchor(slide.part or slide.section)),
     )
 
 
