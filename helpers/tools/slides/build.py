@@ -126,7 +126,7 @@ def main(names: Sequence[str]) -> int:
 
 
 def _page(path: Path) -> str:
-    """The address of a notebook as a deck sees it: its page of the site, or the file."""
+    """Where a deck finds its notebook: the page of the site if built, or the file."""
     built = ROOT / "build" / "site" / "notebooks" / f"{path.stem}.html"
     return (
         f"../site/notebooks/{built.name}"
