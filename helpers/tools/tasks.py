@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.tools import drawings, notebooks, refresh
+from helpers.tools import drawings, notebooks, refresh, welcome
 from helpers.tools.doctor import usable_cores
 from helpers.tools.kernels import MEMORY_NEEDED
 from helpers.tools.notebook_lint import lint
@@ -70,7 +70,7 @@ def lab(extra: Sequence[str] = ()) -> int:
         return status
     if not has_display():
         print("No display here: open the address below (with its token) in a browser.")
-    command, env = lab_command(extra), lab_environment()
+    command, env = lab_command([*welcome.arguments(), *extra]), lab_environment()
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, env)
