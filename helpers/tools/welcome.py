@@ -1,7 +1,7 @@
 """The page that JupyterLab opens on: `notebooks/welcome.md`, made anew at each start.
 
-It holds the map of the notebooks with measured minutes, the learner's progress, where to
-start and what to do when stuck. It is nobody's source, and git ignores it.
+It holds the map of the notebooks with measured minutes, the learner's progress, where
+to start and what to do when stuck. It is nobody's source, and git ignores it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,20 @@ __all__ = ["NAME", "arguments", "minutes", "page"]
 
 NAME = "welcome.md"
 SECONDS = ROOT / "data" / "runs" / "notebook_seconds.csv"
+_STUCK = """\
+## When you are stuck
+
+- **A cell fails that should not**: *Kernel → Restart Kernel and Run up to Selected
+  Cell* starts afresh. Most faults are cells run out of order.
+- **It still fails, or a model is missing**: in a terminal (*File → New → Terminal*)
+  `{doctor}` names each fault and the command that mends it.
+- **The kernel died**: memory. Shut down other notebooks; the round icon at the left
+  lists them.
+- **An exercise**: replace the `...` and run the cell; `helpers.check` says which
+  mistake it is. A solution is folded below, behind three dots.
+- **A notebook that you changed**: as long as it is not saved, *File → Reload Notebook
+  from Disk* brings the course's back.
+"""
 _CELL = str.maketrans({"|": "\\|", "\n": " "})
 
 
@@ -108,8 +122,8 @@ def _table(root: Path, rows: list[progress.NotebookProgress]) -> Iterator[str]:
     total = sum(each.total for each in rows)
     yield (
         f"Exercises: {solved} of {total} solved when JupyterLab was started "
-        f"(● solved, ◐ tried, ○ open; `{command('progress')}` shows them now). Times were "
-        "measured on two cores; an ordinary laptop is faster."
+        f"(● solved, ◐ tried, ○ open; `{command('progress')}` shows them now). "
+        "Times were measured on two cores; an ordinary laptop is faster."
     )
 
 
@@ -127,18 +141,4 @@ def minutes(path: Path = SECONDS) -> dict[str, str]:
 
 
 def _stuck() -> list[str]:
-    doctor = command("doctor")
-    return [
-        "## When you are stuck",
-        "",
-        "- **A cell fails that should not**: *Kernel → Restart Kernel and Run up to "
-        "Selected Cell* starts afresh. Most faults are cells run out of order.",
-        "- **It still fails, or a model is missing**: in a terminal (*File → New → "
-        f"Terminal*) `{doctor}` names each fault and the command that mends it.",
-        "- **The kernel died**: memory. Shut down other notebooks; the round icon at "
-        "the left lists them.",
-        "- **An exercise**: replace the `...` and run the cell; `helpers.check` says "
-        "which mistake it is. A solution is folded below, behind three dots.",
-        "- **A notebook that you changed**: as long as it is not saved, *File → Reload "
-        "Notebook from Disk* brings the course's back.",
-    ]
+    return _STUCK.format(doctor=command("doctor")).splitlines()
