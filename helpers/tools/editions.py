@@ -35,9 +35,9 @@ EDITIONS = ("student", "teacher")
 BUILD = ROOT / "build"
 
 # What an edition is made of; of each, the files that git tracks.
-_PARTS = ("LICENSE", "LICENSE-PROSE.md", "Makefile", "README.md", "environment.yml")
-_PARTS += ("pyproject.toml", "requirements.txt", ".gitignore", "data", "helpers")
-_PARTS += ("notebooks",)
+_PARTS = ["LICENSE", "LICENSE-PROSE.md", "Makefile", "README.md", "environment.yml"]
+_PARTS += ["pyproject.toml", "requirements.txt", ".gitignore", "data", "helpers"]
+_PARTS += ["notebooks"]
 # The guide's own words would tell a student what to skip and what trips others.
 _LEFT_OUT = {"student": ("data/guide.toml",), "teacher": ()}
 # Targets of `make` that an edition keeps; the others need tests or the full course.
@@ -364,7 +364,7 @@ def _worked_in(folder: Path) -> list[str]:
     """Files of an edition's folder that are not as they were written."""
     known = _note(folder).get("files", {})
     assert isinstance(known, dict)
-    found = []
+    found: list[str] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if not path.is_file() or set(_TRACES) & set(name.parts) or str(name) == _NOTE:

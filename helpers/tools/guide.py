@@ -36,6 +36,8 @@ _GRADERS = ROOT / "helpers" / "exercises"
 _STEP = 5
 # A room takes that many times as long as one reader: telling, running, asking.
 _ROOM = 2
+# Minutes; a shorter section without anything else gets no note in a notebook.
+_WORTH_A_NOTE = 2
 # A shorter string in a grader is a key or a name, not a hint.
 _SHORTEST = 15
 
@@ -416,7 +418,7 @@ def _note(section: Section) -> str:
     asked = [
         e for e in _of("question", section.notebook) if e["section"] == section.heading
     ]
-    if not (skip or asked or section.exercises or section.study >= _STEP):
+    if not (skip or asked or section.exercises or section.study >= _WORTH_A_NOTE):
         return ""
     times = [f"read {_about(section.reading)}"]
     if section.seconds is not None:
