@@ -155,6 +155,11 @@ def test_every_mistake_that_the_tests_make_is_in_the_guide() -> None:
     assert lost == []
 
 
+def test_a_hint_is_shown_as_it_is_printed() -> None:
+    shown = guide._plain("2 ** (bits - 1), _BatchNorm, `a_b`, a < b, $x$")
+    assert shown == r"2 \*\* (bits - 1), \_BatchNorm, `a_b`, a \< b, \$x\$"
+
+
 # Sections
 
 

@@ -353,7 +353,7 @@ def _page(number: str, address: str) -> str:
             f"{_about(each.reading)} | {done} |"
         )
     lines += ["", "**Short of time?** Skip, in this order:", ""]
-    lines += [f"- *{e['section']}*: {e['why']}." for e in _of("skip", number)]
+    lines += [f"- *{e['section']}* ({e['why']})" for e in _of("skip", number)]
     lines += ["", "**Learners ask**", ""]
     for ask in _of("question", number):
         lines.append(f"- *{ask['ask']}* {ask['answer']} ({ask['section']})")
@@ -361,12 +361,19 @@ def _page(number: str, address: str) -> str:
     for each in sections:
         for exercise in each.exercises:
             lines += [f"- **{exercise.id} {exercise.title}** {exercise.difficulty}"]
-            lines += [f"    - {text}" for text in mistakes(exercise.id)]
+            lines += [f"    - {_plain(text)}" for text in mistakes(exercise.id)]
     return "\n".join([*lines, ""])
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """A grader's line in Markdown: what is no code span shows as it is printed."""
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"([*_$<\\])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _workshop_page(address: str) -> str:
@@ -426,10 +433,10 @@ def _note(section: Section) -> str:
     for each in section.exercises:
         times.append(f"exercise {each.id} {each.minutes} min")
     lines = [f"**For the teacher** · {' · '.join(times)}"]
-    lines += ["", *(f"- Short of time? Skip it: {e['why']}." for e in skip)]
+    lines += ["", *(f"- Short of time? Skip it ({e['why']})." for e in skip)]
     lines += [f"- *{e['ask']}* {e['answer']}" for e in asked]
     for each in section.exercises:
         lines.append(f"- Common mistakes in {each.id}:")
-        lines += [f"    - {text}" for text in mistakes(each.id)]
+        lines += [f"    - {_plain(text)}" for text in mistakes(each.id)]
     quoted = "\n".join(lines).strip().split("\n")
     return "\n".join(f"> {line}".rstrip() for line in quoted)
