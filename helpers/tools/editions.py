@@ -24,6 +24,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from helpers.files import remove_leftovers, replacing, temporary_prefix
+from helpers.tools import guide
 from helpers.tools.notebooks import ROOT
 from helpers.tools.ranges import RANGE_TAG
 from helpers.tools.sections import heading_of, split_at_headings, tags
@@ -274,8 +275,6 @@ def _digest(edition: str, sources: list[str]) -> str:
 
 
 def _write(edition: str, sources: list[str], folder: Path, digest: str) -> None:
-    from helpers.tools import guide
-
     files: dict[str, str] = {}
     for path in sources:
         content = _content(edition, path)
@@ -306,8 +305,6 @@ def _content(edition: str, path: str) -> bytes:
 
 
 def _notebook(edition: str, path: Path) -> str:
-    from helpers.tools import guide
-
     notebook = nbformat.read(path, as_version=4)
     if edition == "student":
         made = student_notebook(notebook, path.name)
@@ -393,7 +390,7 @@ def main(edition: str) -> int:
     """Build an edition and say where it is; return an exit status."""
     try:
         built = build(edition)
-    except (EditionError, OSError) as error:
+    except (EditionError, guide.GuideError, OSError) as error:
         print(f"The {edition} edition was not built: {error}", file=sys.stderr)
         return 1
     state = "" if built.renewed else ", as it was"
