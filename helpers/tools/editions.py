@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from helpers.files import remove_leftovers, replacing, temporary_prefix
 from helpers.tools import guide
 from helpers.tools.notebooks import ROOT
-from helpers.tools.ranges import RANGE_TAG
+from helpers.tools.ranges import KEY, RANGE_TAG
 from helpers.tools.sections import heading_of, split_at_headings, tags
 
 __all__ = ["EDITIONS", "Built", "EditionError", "build", "checked_id", "main"]
@@ -95,6 +95,7 @@ def student_notebook(notebook: NotebookNode, name: str) -> NotebookNode:
         after = False
         if "exercise" in tags(cell):
             cell.outputs = []
+            cell.metadata.pop(KEY, None)  # the ranges of what it printed
         kept.append(cell)
     result.cells = kept
     _renumber(result)
