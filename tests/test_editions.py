@@ -184,6 +184,24 @@ def test_no_cell_needs_what_only_a_solution_defines(
         assert not missing, f"{missing} in:\n{source}"
 
 
+@pytest.mark.parametrize("name", COURSE)
+def test_no_cell_reads_what_a_solution_changed(name: str) -> None:
+    """So later sections are the same for who solves, who skips and who is wrong."""
+    solved: set[str] = set()
+    for cell in read(COURSE[name]).cells:
+        if cell.cell_type != "code":
+            continue
+        bound, now, later = names(cell.source)
+        if "solution" in tags(cell):
+            # The next stub sets `answer` anew.
+            solved |= bound - {"answer"}
+        else:
+            # What a cell sets and reads, it sets first, as in a loop.
+            read_here = (now | later) - bound
+            assert not read_here & solved, f"{read_here & solved} in:\n{cell.source}"
+            solved -= bound
+
+
 def test_a_name_that_only_a_solution_defines_is_found() -> None:
     assert names("import a as b\nc = d") == ({"b", "c"}, {"d"}, set())
     bound, _, later = names("def f(x):\n    y = x\n    return y + z")
