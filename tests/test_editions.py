@@ -21,9 +21,14 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from helpers.assets.paths import cache_root
 from helpers.tools import cli, editions, notebooks, tasks
 from helpers.tools.editions import EditionError, student_notebook, teacher_notebook
-from helpers.tools.kernels import kernel_arguments, kernel_environment
+from helpers.tools.kernels import (
+    Reservation,
+    kernel_arguments,
+    kernel_environment,
+)
 from helpers.tools.sections import heading_of, tags
 from helpers.tools.variants import TESTED
 from tests.course_links import broken, links
@@ -179,6 +184,24 @@ def test_no_cell_needs_what_only_a_solution_defines(
         assert not missing, f"{missing} in:\n{source}"
 
 
+@pytest.mark.parametrize("name", COURSE)
+def test_no_cell_reads_what_a_solution_changed(name: str) -> None:
+    """So later sections are the same for who solves, who skips and who is wrong."""
+    solved: set[str] = set()
+    for cell in read(COURSE[name]).cells:
+        if cell.cell_type != "code":
+            continue
+        bound, now, later = names(cell.source)
+        if "solution" in tags(cell):
+            # The next stub sets `answer` anew.
+            solved |= bound - {"answer"}
+        else:
+            # What a cell sets and reads, it sets first, as in a loop.
+            read_here = (now | later) - bound
+            assert not read_here & solved, f"{read_here & solved} in:\n{cell.source}"
+            solved -= bound
+
+
 def test_a_name_that_only_a_solution_defines_is_found() -> None:
     assert names("import a as b\nc = d") == ({"b", "c"}, {"d"}, set())
     bound, _, later = names("def f(x):\n    y = x\n    return y + z")
@@ -187,6 +210,7 @@ def test_a_name_that_only_a_solution_defines_is_found() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_student_notebook_runs_untouched_to_its_end(
     built: dict[str, editions.Built],
 ) -> None:
@@ -197,12 +221,17 @@ def test_a_student_notebook_runs_untouched_to_its_end(
     print(f"untouched: {path.name}")
     notebook = read(path)
     env = kernel_environment(TESTED)
-    env["COURSE_CACHE"] = os.environ.get("COURSE_CACHE") or str(
-        notebooks.ROOT / "data" / "cache"
-    )
+    env["COURSE_CACHE"] = str(cache_root())
     # The folder's own helpers, as a student has them.
     env["PYTHONPATH"] = str(built["student"].folder)
-    notebooks.execute(notebook, path, env=env, arguments=kernel_arguments(TESTED))
+    with Reservation() as memory:
+        notebooks.execute(
+            notebook,
+            path,
+            env=env,
+            arguments=kernel_arguments(TESTED),
+            reservation=memory,
+        )
     said = "".join(notebooks.printed(cell) for cell in notebook.cells)
     stubs = sum("exercise" in tags(cell) for cell in notebook.cells)
     assert said.count("not attempted yet") == stubs

@@ -154,7 +154,7 @@ def _record(id: str, kept: Mapping[str, Any]) -> Record:
 def _write(file: Path, id: str, correct: bool) -> None:
     from filelock import FileLock
 
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(_lock_of(file), timeout=_PATIENCE):
         try:
             known = _read(file)

@@ -24,8 +24,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from helpers.files import remove_leftovers, replacing, temporary_prefix
+from helpers.tools import guide
 from helpers.tools.notebooks import ROOT
-from helpers.tools.ranges import RANGE_TAG
+from helpers.tools.ranges import KEY, RANGE_TAG
 from helpers.tools.sections import heading_of, split_at_headings, tags
 
 __all__ = ["EDITIONS", "Built", "EditionError", "build", "checked_id", "main"]
@@ -35,9 +36,9 @@ EDITIONS = ("student", "teacher")
 BUILD = ROOT / "build"
 
 # What an edition is made of; of each, the files that git tracks.
-_PARTS = ("LICENSE", "LICENSE-PROSE.md", "Makefile", "README.md", "environment.yml")
-_PARTS += ("pyproject.toml", "requirements.txt", ".gitignore", "data", "helpers")
-_PARTS += ("notebooks",)
+_PARTS = ["LICENSE", "LICENSE-PROSE.md", "Makefile", "README.md", "environment.yml"]
+_PARTS += ["pyproject.toml", "requirements.txt", ".gitignore", "data", "helpers"]
+_PARTS += ["notebooks"]
 # The guide's own words would tell a student what to skip and what trips others.
 _LEFT_OUT = {"student": ("data/guide.toml",), "teacher": ()}
 # Targets of `make` that an edition keeps; the others need tests or the full course.
@@ -94,6 +95,7 @@ def student_notebook(notebook: NotebookNode, name: str) -> NotebookNode:
         after = False
         if "exercise" in tags(cell):
             cell.outputs = []
+            cell.metadata.pop(KEY, None)  # the ranges of what it printed
         kept.append(cell)
     result.cells = kept
     _renumber(result)
@@ -274,8 +276,6 @@ def _digest(edition: str, sources: list[str]) -> str:
 
 
 def _write(edition: str, sources: list[str], folder: Path, digest: str) -> None:
-    from helpers.tools import guide
-
     files: dict[str, str] = {}
     for path in sources:
         content = _content(edition, path)
@@ -306,8 +306,6 @@ def _content(edition: str, path: str) -> bytes:
 
 
 def _notebook(edition: str, path: Path) -> str:
-    from helpers.tools import guide
-
     notebook = nbformat.read(path, as_version=4)
     if edition == "student":
         made = student_notebook(notebook, path.name)
@@ -364,7 +362,7 @@ def _worked_in(folder: Path) -> list[str]:
     """Files of an edition's folder that are not as they were written."""
     known = _note(folder).get("files", {})
     assert isinstance(known, dict)
-    found = []
+    found: list[str] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if not path.is_file() or set(_TRACES) & set(name.parts) or str(name) == _NOTE:
@@ -393,7 +391,7 @@ def main(edition: str) -> int:
     """Build an edition and say where it is; return an exit status."""
     try:
         built = build(edition)
-    except (EditionError, OSError) as error:
+    except (EditionError, guide.GuideError, OSError) as error:
         print(f"The {edition} edition was not built: {error}", file=sys.stderr)
         return 1
     state = "" if built.renewed else ", as it was"

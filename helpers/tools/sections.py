@@ -24,8 +24,8 @@ __all__ = ["CODE_LINES_A_MINUTE", "WORDS_A_MINUTE", "Exercise", "Section"]
 __all__ += ["measured", "of_course", "sections", "split_at_headings", "tags"]
 
 # How fast a first reader reads prose with formulas, and code that is run and looked at.
-WORDS_A_MINUTE = 150
-CODE_LINES_A_MINUTE = 10
+WORDS_A_MINUTE = 200
+CODE_LINES_A_MINUTE = 20
 
 RECORD = ROOT / "data" / "runs" / "notebook_seconds.csv"
 
@@ -54,6 +54,7 @@ class Section:
 
     Attributes:
         notebook: its number, such as "09".
+        level: 1 for the title and what follows it, 2 for the others.
         heading: without the hashes, as ``benchmarks.notebooks`` records it.
         words: of prose; solutions and discussions belong to the exercises' minutes.
         code_lines: lines of code cells that are not empty, without solutions.
@@ -62,6 +63,7 @@ class Section:
     """
 
     notebook: str
+    level: int
     heading: str
     words: int
     code_lines: int
@@ -82,7 +84,7 @@ class Section:
     def number(self) -> str:
         """The "3" of "3 · Freeze, replace, count"; "" where there is none."""
         found = re.match(r"(\d+) · ", self.heading)
-        return found[1] if found else ""
+        return found[1] if found and self.level == 2 else ""
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -147,6 +149,7 @@ def sections(notebook: NotebookNode, number: str) -> list[Section]:
     return [
         Section(
             number,
+            1 if cells[0].source.startswith("# ") else 2,
             heading,
             sum(_words(cell) for cell in cells),
             sum(_code_lines(cell) for cell in cells),
