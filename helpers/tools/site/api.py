@@ -48,9 +48,8 @@ def _described(
     yield ""
     if isinstance(node, ast.ClassDef):
         for part in node.body:
-            public = isinstance(part, ast.FunctionDef) and part.name[0] != "_"
-            if public and ast.get_docstring(part):
-                yield from _described(part, name, level + 1)  # type: ignore[arg-type]
+            if isinstance(part, ast.FunctionDef) and part.name[0] != "_":
+                yield from _described(part, name, level + 1)
 
 
 def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:

@@ -24,7 +24,11 @@ ROOMS = ["environment", "datasets", "scenes", "tokens", "training", "features"]
 ROOMS += ["layers", "objectives", "plotting", "speech", "widgets"]
 OUTSIDE = "external-links.txt"
 # What a page depends on; `helpers` brings generator and docstrings.
-_INPUTS = ("notebooks/*.ipynb", "helpers/**/*.py", "helpers/tools/site/sphinx/**/*")
+_INPUTS: tuple[str, ...] = (
+    "notebooks/*.ipynb",
+    "helpers/**/*.py",
+    "helpers/tools/site/sphinx/**/*",
+)
 _INPUTS += ("data/*.toml", "data/*.jsonl", "data/drawings/*.svg")
 _INPUTS += ("data/runs/notebook_seconds.csv", "README.md")
 _INPUTS += ("pyproject.toml", "requirements-docs.txt")
@@ -167,6 +171,7 @@ def build(site: Path = SITE) -> str:
     for pattern in (".buildinfo", "objects.inv", "_static/*macros.html"):
         for path in new.glob(pattern):
             path.unlink()
+    shutil.rmtree(new / "_sources", ignore_errors=True)
     wrong, outside = links.check(new)
     if wrong:
         raise SiteError("Addresses of the site are wrong:\n" + "\n".join(wrong))

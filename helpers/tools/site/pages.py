@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -74,8 +75,8 @@ def front(
     by_number = {card.entry.number: card for card in cards}
     first = readme.split("\n\n")[1].replace("\n", " ")
     parts = ["# Pretrained models: a course in notebooks", "", "```{raw} html"]
-    parts += ['<div class="hero"><div>', f"<p>{html.escape(first)}</p>", _BUTTONS]
-    parts += ["</div>", _HERO, "</div>", "```", "", "## Start here", ""]
+    parts += ['<div class="hero">', f"<p>{html.escape(first)}</p>", _BUTTONS, _HERO]
+    parts += ["</div>", "```", "", "## Start here", ""]
     paths = [*groups["start"], *tomllib.loads(needs.read_text("utf-8"))["path"]]
     parts += ["```{raw} html", '<div class="paths">']
     parts += [_path(path, by_number) for path in paths]
@@ -98,7 +99,7 @@ _BUTTONS = """\
 <p class="buttons"><a class="button first" href="notebooks/01_background.html">Read
 notebook 01</a> <a class="button" href="start.html">Run the course</a></p>"""
 _HERO = """\
-<img class="dark-light" src="_static/drawings/01_two_stages.svg" alt="Two stages. First
+<img src="_static/drawings/01_two_stages.svg" alt="Two stages. First
 somebody trains a network on much unlabelled data, once; then you take its weights and
 train a small head on your few labelled examples."/>"""
 _TEACHER = """\
@@ -122,10 +123,11 @@ def _card(card: Card) -> str:
     entry = card.entry
     needs = "" if entry.needs == "default" else f" · needs {html.escape(entry.needs)}"
     study = card.head.time.rpartition(", ")[2].removesuffix(" to study")
+    study = study.removesuffix(" minutes")
     return (
-        f'<a class="card" href="notebooks/{entry.name}.html">'
-        f'<span class="picture"><img class="dark-light" alt="{html.escape(card.alt)}" '
-        f'src="_static/thumbnails/{entry.number}.png" loading="lazy"/></span>'
+        f'<a class="lesson" href="notebooks/{entry.name}.html">'
+        f'<span class="picture"><img alt="{html.escape(card.alt)}" '
+        f'src="_static/thumbnails/{entry.number}.png"/></span>'
         f"<b>{entry.number} · {html.escape(entry.title)}</b>"
         f"<span>{html.escape(entry.shows)}</span>"
         f"<small>runs {html.escape(entry.time)} · study {html.escape(study)} minutes"
@@ -210,6 +212,9 @@ def start(readme: str) -> str:
 
 def teach(readme: str) -> dict[str, str]:
     """Return the teacher's pages by file name, the first of them `teach.md`."""
+    if importlib.util.find_spec("helpers.tools.guide"):
+        guide = importlib.import_module("helpers.tools.guide")
+        return dict(guide.pages())
     return {"teach.md": f"# Teach it\n\n{section(readme, 'For workshop teachers')}\n"}
 
 

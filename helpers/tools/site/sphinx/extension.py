@@ -83,7 +83,6 @@ class CourseSearch(SearchEnglish):
     """
 
     lang = "course"
-    language_name = "English and Chinese"
     js_splitter_code = """
 function splitQuery(query) {
   const pieces = query.match(/[CJK]+|[^CJK\\s]+/gu) || [];
