@@ -76,7 +76,7 @@ def test_functions_are_described_without_importing_them(tmp_path: Path) -> None:
         'def _hidden() -> None:\n    """No."""\n'
     )
     text = api.page(tmp_path, ["room"])
-    assert "def walk(far: int, *, slow: bool=False) -> str" in text
+    assert "def walk(far: int, *, slow: bool = False) -> str" in text
     assert "- `far`: in metres." in text and "_hidden" not in text
 
 

@@ -40,7 +40,9 @@ class Term:
     @property
     def index(self) -> str:
         """The Markdown that lets search find this place by both names."""
-        return "".join(f"```{{index}} single: ! {n}\n```\n\n" for n in (self.en, self.zh))
+        return "".join(
+            f"```{{index}} single: ! {n}\n```\n\n" for n in (self.en, self.zh)
+        )
 
     @property
     def id(self) -> str:

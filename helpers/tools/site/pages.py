@@ -82,7 +82,12 @@ def front(
     parts += [_path(path, by_number) for path in paths]
     parts += [_TEACHER, "</div>", "```", "", "## The twenty notebooks", ""]
     for group in groups["group"]:
-        parts += [f"### {group['caption']}", "", "```{raw} html", '<div class="cards">']
+        parts += [
+            f"### {group['caption']}",
+            "",
+            "```{raw} html",
+            '<div class="lessons">',
+        ]
         parts += [_card(by_number[number]) for number in group["notebooks"]]
         parts += ["</div>", "```", ""]
     for group in groups["group"]:
