@@ -41,7 +41,7 @@ class Term:
     def index(self) -> str:
         """The Markdown that lets search find this place by both names."""
         return "".join(
-            f"```{{index}} single: ! {n}\n```\n\n" for n in (self.en, self.zh)
+            f"```{{index}} ! single: {n}\n```\n\n" for n in (self.en, self.zh)
         )
 
     @property
