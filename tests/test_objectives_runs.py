@@ -11,6 +11,7 @@ import torch
 
 from helpers.examples import objectives_on_digits as on_digits
 from helpers.examples import objectives_on_text as on_text
+from helpers.examples import records
 from helpers.features import Features
 
 
@@ -43,7 +44,7 @@ def test_a_run_writes_its_table_and_continues(
     assert "command: python -m helpers.examples" in "".join(lines)
 
 
-@pytest.mark.parametrize("path", sorted(on_digits.RUNS.glob("03_*.csv")))
+@pytest.mark.parametrize("path", sorted(records.RUNS.glob("03_*.csv")))
 def test_the_committed_choice_is_the_best_on_validation(path: Path) -> None:
     rows = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
     by = ["start", "way"] if "way" in rows else ["start", "task"]
@@ -59,7 +60,7 @@ def test_the_committed_choice_is_the_best_on_validation(path: Path) -> None:
 
 
 def test_the_committed_run_has_three_seeds_and_ten_draws() -> None:
-    rows = pd.read_csv(on_digits.RUNS / "03_digits.csv", comment="#")
+    rows = pd.read_csv(records.RUNS / "03_digits.csv", comment="#")
     for name in on_digits.OBJECTIVES:
         mine = rows[
             (rows.split == "test") & (rows.start == name) & (rows.way == "probe")

@@ -13,7 +13,6 @@ run.
 
 from __future__ import annotations
 
-import platform
 import random
 import re
 import time
@@ -31,7 +30,7 @@ from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 import helpers
 from helpers.datasets import movie_reviews
 from helpers.examples import pretrain_tiny_bert as recipe
-from helpers.files import replacing
+from helpers.examples import records
 from helpers.objectives import mask_tokens
 
 __all__ = ["CORPORA", "Exam", "constant", "count_neighbours", "hide", "main"]
@@ -45,7 +44,7 @@ __all__ += [
 ]
 __all__ += ["shuffled_lines", "word_order"]
 
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "04_corpora.csv"
+TARGET = records.RUNS / "04_corpora.csv"
 LINES = 30_000  # of the whole corpus; the steps read it about once
 VOCAB_SIZE = 1000
 LENGTH, BATCH, LR = 16, 32, 2e-3
@@ -284,7 +283,6 @@ def main(target: Path = TARGET, steps: int = STEPS, lines: int = LINES) -> None:
 
 def _write(target: Path, table: pd.DataFrame) -> None:
     total = table.groupby(["corpus", "seed"])["seconds"].first().sum()
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "One small BERT (64 wide, 2 layers, 1,000 word pieces, blocks of 16 tokens)",
         "pretrained on several corpora, each for the same steps of 32 blocks with the",
@@ -294,11 +292,9 @@ def _write(target: Path, table: pd.DataFrame) -> None:
         "own: on blocks of the run's own corpus. seeds: 0, 1, 2 (start, order, masks).",
         "seconds: of the processor, for one whole run.",
         "command: python -m helpers.examples.compare_corpora",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
+        f"machine: {records.machine()}; trained {total:.0f} s in all",
     ]
-    with replacing(target) as temporary:
-        text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        temporary.write_text("".join(f"# {x}\n" for x in head) + text, encoding="utf-8")
+    records.write_frame(target, head, table)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ seeds, are the test digits read. It takes about five minutes with one thread.
 
 from __future__ import annotations
 
-import csv
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,11 +21,11 @@ from torch.utils.data import DataLoader
 
 import helpers
 from helpers.datasets import mnist
-from helpers.files import replacing
+from helpers.examples import records
 
 __all__ = ["NETWORKS", "TARGET", "compare", "main"]
 
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "08_networks.csv"
+TARGET = records.RUNS / "08_networks.csv"
 SEEDS = (0, 1, 2, 3, 4)
 RATES = (3e-4, 1e-3, 3e-3)
 FACTOR = 10**0.5  # between neighbours
@@ -119,7 +117,6 @@ def compare(
 
 def _write(target: Path, rows: list[dict[str, object]], trained: str) -> None:
     total = sum(float(str(row["seconds"])) for row in rows)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     seeds = ", ".join(str(seed) for seed in sorted({int(str(r["seed"])) for r in rows}))
     head = [
         f"Networks of notebook 08: {trained}, batches of 64, Adam.",
@@ -128,26 +125,14 @@ def _write(target: Path, rows: list[dict[str, object]], trained: str) -> None:
         f"until its best was no end of it. seeds: {seeds}.",
         "weights: parameters. seconds: of the processor, for training.",
         "command: python -m helpers.examples.compare_digit_networks",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
+        f"machine: {records.machine()}; trained {total:.0f} s in all",
     ]
-    with (
-        replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in head)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(target, head, COLUMNS, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    compare(TARGET)
-    return 0
+    return records.command(lambda: compare(TARGET), __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ continues after the last finished row.
 
 from __future__ import annotations
 
-import csv
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -34,14 +32,14 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 import helpers
 from helpers.datasets import Texts, movie_reviews
-from helpers.files import replacing
+from helpers.examples import records
 
 __all__ = ["LABELS", "PROMPTS", "MeanHead", "adapted", "classifier", "compare"]
 __all__ += ["leaning", "main", "read", "sample", "warm_up"]
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "11_sentiment.csv"
+TARGET = records.RUNS / "11_sentiment.csv"
 LABELS = {0: "negative", 1: "positive"}
 SEEDS = (0, 1, 2)
 RATES = {
@@ -170,10 +168,7 @@ class _Table:
 
     def __init__(self, target: Path, limit: int | None) -> None:
         self.target, self.limit = target, limit
-        self.rows: list[dict[str, str]] = []
-        if target.exists():
-            with target.open(encoding="utf-8", newline="") as file:
-                self.rows = list(csv.DictReader(row for row in file if row[0] != "#"))
+        self.rows = records.read(target)
 
     def find(self, *key: object) -> dict[str, str]:
         """The row of this key, empty if there is none."""
@@ -201,19 +196,11 @@ class _Table:
             "which asked reads 512. right: for each of them a bit, as hex digits.",
             "seeds: 0, 1, 2. seconds: of the processor, for training or asking.",
             "command: python -m helpers.examples.compare_sentiment",
-            f"machine: {platform.machine()}, {torch.get_num_threads()} thread(s)",
-            f"torch {torch.__version__}; {total:.0f} s in all",
+            f"machine: {records.machine()}; {total:.0f} s in all",
         ]
         if self.limit:
             head.append(f"limit: {self.limit} sentences a split, a trial run")
-        with (
-            replacing(self.target) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            file.writelines(f"# {line}\n" for line in head)
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        records.write(self.target, head, COLUMNS, self.rows)
 
 
 class _Trainer:
@@ -348,16 +335,7 @@ def compare(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison, or continue it."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        compare(TARGET)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(lambda: compare(TARGET), __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ when you like; the same command continues after the last finished row.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,14 +42,14 @@ from transformers import (
 import helpers
 from helpers.datasets import movie_reviews
 from helpers.examples import pretrain_tiny_bert as recipe
+from helpers.examples import records
 from helpers.examples.compare_corpora import shuffled_lines
-from helpers.files import replacing
 
 __all__ = ["Sentiment", "Task", "fine_tune", "look_up", "main", "measure"]
 __all__ += ["name_lines", "names", "names_task", "network", "opinions", "plain_rival"]
 __all__ += ["sentiment_task", "tag", "word_features"]
 
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "04_fine_tuning.csv"
+TARGET = records.RUNS / "04_fine_tuning.csv"
 LABELS = {50: 8, 500: 2}  # sentences and passes over them; later four times as many
 MORE = (1, 4)
 RATES = (1e-3, 3e-3, 9e-3)
@@ -337,7 +336,6 @@ def _row(
 
 
 def _write(target: Path, table: pd.DataFrame) -> None:
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     keys = ["task", "labels", "rival", "passes"]
     total = table.groupby(keys)["seconds"].first().sum()
     head = [
@@ -348,11 +346,9 @@ def _write(target: Path, table: pd.DataFrame) -> None:
         "400 validation sentences (valid) of " + f"{RATES}, {STRENGTHS}, (0, 1).",
         "seeds: 0, 1, 2 (labels, new layer, order). seconds: of the processor, a row.",
         "command: python -m helpers.examples.fine_tune_tiny_bert",
-        f"machine: {machine}, torch {torch.__version__}; {total:.0f} s in all",
+        f"machine: {records.machine()}; {total:.0f} s in all",
     ]
-    with replacing(target) as temporary:
-        text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        temporary.write_text("".join(f"# {x}\n" for x in head) + text, encoding="utf-8")
+    records.write_frame(target, head, table)
 
 
 if __name__ == "__main__":

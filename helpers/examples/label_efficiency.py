@@ -13,8 +13,6 @@ finished row.
 
 from __future__ import annotations
 
-import csv
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +36,7 @@ from torchvision.transforms import v2
 
 import helpers
 from helpers.datasets import openmoji, openmoji_names, openmoji_signs
-from helpers.files import replacing
+from helpers.examples import records
 
 __all__ = ["CURVES", "NUM_LABELS", "RESOLUTION", "SIZES", "augment", "augmented_step"]
 __all__ += ["changes", "draw", "head", "main", "shrink", "small_cnn"]
@@ -47,8 +45,8 @@ __all__ += ["train_from_scratch"]
 NUM_LABELS = (2, 5, 10, 20, 50)
 DRAWS, DRAWS_TO_CHOOSE = 5, 3
 SIZES, REPEATS = (96, 224), 2
-RUNS = Path(__file__).parents[2] / "data" / "runs"
-CURVES, RESOLUTION = RUNS / "01_label_efficiency.csv", RUNS / "01_resolution.csv"
+CURVES = records.RUNS / "01_label_efficiency.csv"
+RESOLUTION = records.RUNS / "01_resolution.csv"
 COMMAND = "python -m helpers.examples.label_efficiency"
 COLUMNS: tuple[str, ...] = (
     "model",
@@ -203,7 +201,7 @@ class Table:
     """Rows of a CSV file that are written as soon as they are known."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, _read(path)
+        self.path, self.rows = path, records.read(path)
 
     def find(self, wanted: dict[str, object], test: bool) -> dict[str, str] | None:
         """The row that has these values, if there is one; tested if asked for."""
@@ -227,7 +225,7 @@ class Table:
             "right. seeds: the draws. seconds: of the processor.",
             *_origin(total),
         ]
-        _write(self.path, about, COLUMNS, self.rows)
+        records.write(self.path, about, COLUMNS, self.rows)
         print(", ".join(filter(None, list(self.rows[-1].values())[:-1])), flush=True)
         return self.rows[-1]
 
@@ -302,7 +300,7 @@ def resolution(
     limit: int | None = None,
 ) -> None:
     """Fill ``path`` with hits by resolution, and ``curves`` with a curve at 224."""
-    table, names, rows = Table(curves), openmoji_names(), _read(path)
+    table, names, rows = Table(curves), openmoji_names(), records.read(path)
     paths = openmoji_signs().set_index("emoji")["path"]
     files = paths[names["emoji"]].tolist()[:limit]
     split = names["split"].to_numpy()[:limit]
@@ -350,7 +348,7 @@ def resolution(
             "1 (folds). seconds: of the processor, for the last size.",
             *_origin(seconds),
         ]
-        _write(path, about, list(rows[0]), rows)
+        records.write(path, about, list(rows[0]), rows)
         print(
             f"{size} px: {folds.mean() / REPEATS:.3f}, {once[test].mean():.3f}",
             flush=True,
@@ -375,46 +373,20 @@ def _digits(hits: np.ndarray) -> str:
 
 
 def _origin(seconds: float) -> list[str]:
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     return [
         f"command: {COMMAND}",
-        f"machine: {machine}, torch {torch.__version__}; {seconds:.0f} s",
+        f"machine: {records.machine()}; {seconds:.0f} s",
     ]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(line for line in file if line[0] != "#"))
-
-
-def _write(
-    path: Path, about: list[str], columns: Sequence[str], rows: list[dict[str, str]]
-) -> None:
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in about)
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fill both tables, or continue them."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
+
+    def fill() -> None:
         curves(CURVES)
         resolution(RESOLUTION, CURVES)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+
+    return records.command(fill, __doc__, argv)
 
 
 if __name__ == "__main__":

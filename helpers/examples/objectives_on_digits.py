@@ -14,10 +14,8 @@ command continues.
 from __future__ import annotations
 
 import copy
-import csv
 import functools
 import itertools
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import helpers
 from helpers.datasets import mnist
+from helpers.examples import records
 from helpers.features import Features
 from helpers.files import replacing
 from helpers.objectives import contrastive_loss, info_nce
@@ -52,7 +51,6 @@ __all__ = [
 __all__ += ["main", "make_decoder", "make_encoder", "make_generator", "pretrain"]
 __all__ += ["probe", "run", "train_classifier", "vectors"]
 
-RUNS = Path(__file__).parents[2] / "data" / "runs"
 SEEDS, DRAWS = (0, 1, 2), range(10)
 LABELS = 5  # of each class
 SHORT, LONG = 3, 8  # epochs over 10,000 pictures, in the notebook and here
@@ -317,10 +315,7 @@ class Table:
 
     def __init__(self, path: Path, fields: Sequence[str], head: Sequence[str]) -> None:
         self.path, self.fields, self.head = path, list(fields), list(head)
-        self.rows: list[dict[str, str]] = []
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self.rows = list(csv.DictReader(x for x in lines if not x.startswith("#")))
+        self.rows = records.read(path)
 
     def row(
         self,
@@ -344,16 +339,8 @@ class Table:
 
     def _write(self) -> None:
         total = sum(float(row["seconds"]) for row in self.rows)
-        machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-        last = f"machine: {machine}, torch {torch.__version__}; {total:.0f} s in all"
-        with (
-            replacing(self.path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            file.writelines(f"# {line}\n" for line in [*self.head, last])
-            writer = csv.DictWriter(file, self.fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        about = [*self.head, f"machine: {records.machine()}; {total:.0f} s in all"]
+        records.write(self.path, about, self.fields, self.rows)
 
 
 def best(rows: Sequence[Mapping[str, str]]) -> str:
@@ -563,7 +550,9 @@ class LongRun:
             self.table.row(key, self.tuned, *with_best)
 
 
-def run(folder: Path = RUNS, limit: int | None = None, brisk: bool = False) -> None:
+def run(
+    folder: Path = records.RUNS, limit: int | None = None, brisk: bool = False
+) -> None:
     """Measure what is missing in 03_digits.csv."""
     torch.set_num_threads(1)
     long = LongRun(folder, limit, brisk)
@@ -577,15 +566,7 @@ def run(folder: Path = RUNS, limit: int | None = None, brisk: bool = False) -> N
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all of it, or continue."""
-    if sys.argv[1:] if argv is None else argv:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        run()
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(run, __doc__, argv)
 
 
 if __name__ == "__main__":

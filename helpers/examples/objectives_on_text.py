@@ -32,7 +32,8 @@ from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warm
 
 import helpers
 from helpers.datasets import Texts, movie_reviews
-from helpers.examples.objectives_on_digits import RUNS, SEEDS, Table, best, draw, probe
+from helpers.examples import records
+from helpers.examples.objectives_on_digits import SEEDS, Table, best, draw, probe
 from helpers.features import Features
 from helpers.objectives import mask_tokens
 
@@ -356,7 +357,7 @@ class LongRun:
             self.table.row(key, self.read_big, name, task)
 
 
-def run(folder: Path = RUNS, brisk: bool = False) -> None:
+def run(folder: Path = records.RUNS, brisk: bool = False) -> None:
     """Measure what is missing in 03_text.csv."""
     torch.set_num_threads(1)
     long = LongRun(folder, brisk)
@@ -371,15 +372,7 @@ def run(folder: Path = RUNS, brisk: bool = False) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all of it, or continue."""
-    if sys.argv[1:] if argv is None else argv:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        run()
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(run, __doc__, argv)
 
 
 if __name__ == "__main__":

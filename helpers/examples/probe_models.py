@@ -12,7 +12,6 @@ continues.
 
 from __future__ import annotations
 
-import csv
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +31,8 @@ from transformers.utils import logging
 
 import helpers
 from helpers.datasets import Texts, movie_reviews, newsgroups
+from helpers.examples import records
 from helpers.features import Features
-from helpers.files import replacing
 
 __all__ = ["FIELDS", "MODELS", "TASKS", "accuracy", "every_layer", "head", "load"]
 __all__ += ["main", "probes", "tune", "vectors", "weights"]
@@ -202,40 +201,30 @@ def main(
     begin = time.process_time()
     for task in TASKS:
         for name in names:
-            done = _read(runs)
-            if any(row[:2] == [task, name] for row in done):
+            done = records.read(runs)
+            if any((row["task"], row["model"]) == (task, name) for row in done):
                 continue
-            done += _rows(task, name, sizes)
+            new = _rows(task, name, sizes)
+            done += [dict(zip(FIELDS, row, strict=True)) for row in new]
             seconds = time.process_time() - begin
             print(f"{task}, {name}: {seconds:.0f} s of processor time", flush=True)
-            with replacing(runs) as temporary:
-                _write(temporary, done, "")
+            records.write(runs, [], FIELDS, done)
     seconds = time.process_time() - begin
     rates = ", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())
-    note = (
-        "# Probe and final accuracy of pretrained text models; see notebook 20.\n"
-        "# python -m helpers.examples.probe_models\n"
-        f"# {platform.machine()}, one thread, {seconds:.0f} s in the last call; "
-        f"seeds {', '.join(map(str, SEEDS))}\n"
-        f"# {sizes[0]} labelled texts, {PROBED} of them for the probe; "
-        f"{sizes[1]} test texts; {TOKENS} tokens each\n"
-        f"# fine-tuning: 6 epochs, learning rates fixed, not searched: {rates}\n"
-    )
-    with replacing(target) as temporary:
-        _write(temporary, _read(runs), note)
-
-
-def _read(path: Path) -> list[list[str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
-def _write(path: Path, rows: list[list[str]], note: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(note)
-        csv.writer(file, lineterminator="\n").writerows([FIELDS, *rows])
+    about = [
+        "Probe and final accuracy of pretrained text models; see notebook 20.",
+        "python -m helpers.examples.probe_models",
+        (
+            f"{platform.machine()}, one thread, {seconds:.0f} s in the last call; "
+            f"seeds {', '.join(map(str, SEEDS))}"
+        ),
+        (
+            f"{sizes[0]} labelled texts, {PROBED} of them for the probe; "
+            f"{sizes[1]} test texts; {TOKENS} tokens each"
+        ),
+        f"fine-tuning: 6 epochs, learning rates fixed, not searched: {rates}",
+    ]
+    records.write(target, about, FIELDS, records.read(runs))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ when you like: the same command continues after the last finished row.
 
 from __future__ import annotations
 
-import csv
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -32,13 +30,13 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 import helpers
 from helpers.datasets import movie_reviews
-from helpers.files import replacing
+from helpers.examples import records
 
 __all__ = ["EVERYTHING", "HEAD", "UpperHalf", "classifier", "half_read", "main"]
 __all__ += ["sweep", "train"]
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "17_lora_ranks.csv"
+TARGET = records.RUNS / "17_lora_ranks.csv"
 LOWER = 3  # layers that stand still
 HEAD, EVERYTHING = 0, -1
 RANKS = (HEAD, 1, 2, 4, 8, 16, 64, EVERYTHING)
@@ -186,7 +184,7 @@ def sweep(
         split: half_read(split, limit or (1500 if split == "train" else None))
         for split in ("train", "valid", "test")
     }
-    rows = _read(target)
+    rows = records.read(target)
 
     def run(rank: int, lr: float, seed: int, test: bool) -> float:
         """Validation accuracy, from the table or from a run; test if asked for."""
@@ -222,17 +220,9 @@ def sweep(
             run(rank, best, seed, test=True)
 
 
-def _read(target: Path) -> list[dict[str, str]]:
-    if not target.exists():
-        return []
-    with target.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(line for line in file if line[0] != "#"))
-
-
 def _write(target: Path, rows: list[dict[str, str]], limit: int | None) -> None:
     total = sum(float(row["seconds"]) for row in rows)
     rows = sorted(rows, key=lambda row: int(row["rank"]) % 1000)  # -1 comes last
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "LoRA of several ranks on the upper half of MiniLM: one pass over 1,500 film",
         "review sentences. rank 0: head alone; rank -1: all its weights. valid, test:",
@@ -240,32 +230,16 @@ def _write(target: Path, rows: list[dict[str, str]], limit: int | None) -> None:
         "a grid that grew until its best was no end of it. seeds: 0, 1, 2.",
         "seconds: of the processor, for training.",
         "command: python -m helpers.examples.sweep_lora_ranks",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
+        f"machine: {records.machine()}; trained {total:.0f} s in all",
     ]
     if limit:
         head.append(f"limit: {limit} sentences a split, a trial run")
-    with (
-        replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in head)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(target, head, COLUMNS, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sweep, or continue it."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        sweep(TARGET)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(lambda: sweep(TARGET), __doc__, argv)
 
 
 if __name__ == "__main__":

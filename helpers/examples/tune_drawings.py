@@ -16,8 +16,6 @@ after the last finished row.
 from __future__ import annotations
 
 import copy
-import csv
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -39,12 +37,12 @@ from torchvision.transforms import v2
 
 import helpers
 from helpers.datasets import mnist, openmoji
-from helpers.files import replacing
+from helpers.examples import records
 
 __all__ = ["Data", "begin", "blend", "main", "ridge_head", "ridge_probe", "sweep"]
 __all__ += ["tune", "upper_half"]
 
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "10_fair_fight.csv"
+TARGET = records.RUNS / "10_fair_fight.csv"
 WEIGHTS = MobileNet_V2_Weights.IMAGENET1K_V1
 SIDE, EPOCHS, BATCH = 96, 8, 32
 SEEDS, FOLDS = (0, 1, 2, 3, 4), (0, 1, 2)
@@ -271,7 +269,7 @@ def sweep(
     tasks: Sequence[str] = ("drawings", "digits"),
 ) -> None:
     """Fill ``target`` row by row; rows that are there already are not run again."""
-    table = _read(target)
+    table = records.read(target)
 
     def rows(*what: Any, alphas: Sequence[float] = ALPHAS) -> list[dict[str, Any]]:
         """Rows of the table, or of a new run, for (task, …, views)."""
@@ -326,16 +324,8 @@ def sweep(
                 rows(task, labels, None, seed, thawed, lr, kind, alphas=alphas)
 
 
-def _read(target: Path) -> list[dict[str, Any]]:
-    if not target.exists():
-        return []
-    with target.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(line for line in file if line[0] != "#"))
-
-
 def _write(target: Path, rows: list[dict[str, Any]]) -> None:
     total = sum(float(row["seconds"]) for row in rows if float(row["alpha"]) in (0, 1))
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "A frozen MobileNetV2 with notebook 09's head, and the same network fine-tuned",
         f"from that head on, {EPOCHS} epochs, 96 x 96 pixels. labels: how many;",
@@ -347,30 +337,14 @@ def _write(target: Path, rows: list[dict[str, Any]]) -> None:
         "it was tested. answers: the class of each test picture, in order.",
         "seconds: of the processor, for training. seeds: 0 to 4.",
         "command: python -m helpers.examples.tune_drawings",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
+        f"machine: {records.machine()}; trained {total:.0f} s in all",
     ]
-    with (
-        replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in head)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(target, head, COLUMNS, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sweep, or continue it."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        sweep(TARGET)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(lambda: sweep(TARGET), __doc__, argv)
 
 
 if __name__ == "__main__":

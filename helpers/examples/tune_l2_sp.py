@@ -13,8 +13,6 @@ Interrupt it when you like: the same command continues after the last finished r
 from __future__ import annotations
 
 import copy
-import csv
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +29,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import helpers
 from helpers.datasets import openmoji_names
-from helpers.files import replacing
+from helpers.examples import records
 from helpers.loop.steps import Step
 from helpers.objectives import l2_sp
 
@@ -39,7 +37,7 @@ __all__ = ["CENTRES", "FIRST", "MINILM", "Upper", "draw", "half_read", "main"]
 __all__ += ["objective", "search", "step_towards", "train"]
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-TARGET = Path(__file__).parents[2] / "data" / "runs" / "07_l2_sp.csv"
+TARGET = records.RUNS / "07_l2_sp.csv"
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS, EACH, VALID = 8, 10, 300  # passes, labelled names a category, validation names
 CLASSES = 6
@@ -208,7 +206,7 @@ def search(target: Path, *, seeds: Sequence[int] = SEEDS, curves: bool = True) -
         seeds: all of them judge every setting.
         curves: also run ``CURVES`` through what was chosen, on validation only.
     """
-    rows = _read(target)
+    rows = records.read(target)
 
     def loss(centre: str, setting: Setting, test: bool = False) -> float:
         """Mean validation surprise over the seeds, from the table or from runs."""
@@ -278,16 +276,8 @@ def _text(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
 
 
-def _read(target: Path) -> list[dict[str, str]]:
-    if not target.exists():
-        return []
-    with target.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(line for line in file if line[0] != "#"))
-
-
 def _write(target: Path, rows: list[dict[str, str]]) -> None:
     total = sum(float(row["seconds"]) for row in rows)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     head = [
         "An L2 pull on MiniLM's sixth layer, 60 names of emoji in six categories: to",
         "the pretrained weights (start), to zero, none; and the head alone (frozen).",
@@ -296,30 +286,14 @@ def _write(target: Path, rows: list[dict[str, str]]) -> None:
         "the layer from the pretrained one. seconds: of the processor, for training.",
         "seeds: 0 to 4, each with its own sixty names, validation names and head.",
         "command: python -m helpers.examples.tune_l2_sp",
-        f"machine: {machine}, torch {torch.__version__}; trained {total:.0f} s in all",
+        f"machine: {records.machine()}; trained {total:.0f} s in all",
     ]
-    with (
-        replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(f"# {line}\n" for line in head)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(target, head, COLUMNS, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the search, or continue it."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        search(TARGET)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return records.command(lambda: search(TARGET), __doc__, argv)
 
 
 if __name__ == "__main__":
