@@ -113,15 +113,16 @@ def prepare(folder: Path) -> None:
     shutil.copy(ROOT / "data" / "drawings" / hero.name, hero)
 
     names = {entry.number: entry.name for entry in entries}
-    guide = pages.teach(readme)
     written = {
         "start.md": pages.start(readme),
-        **guide,
+        **pages.teach(readme),
         "glossary.md": pages.glossary(terms, names),
         "times.md": pages.run_times(SECONDS, names),
         "api.md": api.page(ROOT / "helpers", ROOMS),
     }
-    extra = [Path(name).stem for name in written]
+    # The guide's other pages hang on its first.
+    extra = [name.removesuffix(".md") for name in written]
+    extra = [name for name in extra if "/" not in name or name == "teach/index"]
     data = ROOT / "data"
     written["index.md"] = pages.front(
         cards, data / "site.toml", data / "needs.toml", readme, extra

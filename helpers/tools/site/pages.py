@@ -109,7 +109,7 @@ somebody trains a network on much unlabelled data, once; then you take its weigh
 train a small head on your few labelled examples."/>"""
 _TEACHER = """\
 <div><b>You teach it</b><p>A USB stick for the room, one cache for all, exercises that
-check themselves.</p><p><a href="teach.html">The teacher's guide</a></p></div>"""
+check themselves.</p><p><a href="teach/index.html">The teacher's guide</a></p></div>"""
 
 
 def _path(path: dict[str, object], by_number: dict[str, Card]) -> str:
@@ -174,7 +174,10 @@ def run_times(table: Path, names: dict[str, str]) -> str:
     if not table.is_file():
         return "\n".join([*lines, "Nothing was measured yet for this edition.", ""])
     text = table.read_text("utf-8").splitlines()
-    lines += [line.lstrip("# ") for line in text if line.startswith("#")]
+    # A comment that opens with a small letter and a colon, or a capital, is a new line.
+    for line in (line.lstrip("# ") for line in text if line.startswith("#")):
+        new = line[:1].isupper() or re.match(r"[a-z]+: ", line)
+        lines += ["", line] if new else [line]
     rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
     whole = [row for row in rows if row["section"] == "whole"]
     lines += ["", "| notebook | seconds | peak memory, GiB |", "|---|--:|--:|"]
@@ -183,14 +186,15 @@ def run_times(table: Path, names: dict[str, str]) -> str:
         link = f"[{number}](notebooks/{names[number]}.ipynb)"
         lines.append(f"| {link} | {_short(row['seconds'])} | {row['peak_gib']} |")
     total = sum(float(row["seconds"]) for row in whole)
-    lines += [f"| all, one after the other | {_short(total)} | |", ""]
+    lines += [f"| all, one after the other | {total:,.0f} | |", ""]
     lines += ["## Section by section", ""]
     for row in whole:
         number = row["notebook"][:2]
         parts = [
             r for r in rows if r["notebook"][:2] == number and r["section"] != "whole"
         ]
-        lines += [f"### {number}", "", "| section | seconds |", "|---|--:|"]
+        title = names[number].replace("_", " ")
+        lines += [f"### {title}", "", "| section | seconds |", "|---|--:|"]
         lines += [f"| {_plain(r['section'])} | {_short(r['seconds'])} |" for r in parts]
         lines.append("")
     return "\n".join(lines)
@@ -216,11 +220,23 @@ def start(readme: str) -> str:
 
 
 def teach(readme: str) -> dict[str, str]:
-    """Return the teacher's pages by file name, the first of them `teach.md`."""
-    if importlib.util.find_spec("helpers.tools.guide"):
-        guide = importlib.import_module("helpers.tools.guide")
-        return dict(guide.pages())
-    return {"teach.md": f"# Teach it\n\n{section(readme, 'For workshop teachers')}\n"}
+    """Return the teacher's pages by file name, the first of them `teach/index.md`.
+
+    They are those of `helpers.tools.guide` where there is one, else README's section.
+    """
+    if not importlib.util.find_spec("helpers.tools.guide"):
+        words = section(readme, "For workshop teachers")
+        return {"teach/index.md": f"# Teach it\n\n{words}\n"}
+    guide = importlib.import_module("helpers.tools.guide")
+    parts: dict[str, str] = dict(guide.pages(address="../notebooks/{file}"))
+    front = parts.pop("guide")
+    others = ["```{toctree}", ":maxdepth: 1", "", *parts, "```", ""]
+    found = {"teach/index.md": "\n".join([front, "", "## Page by page", "", *others])}
+    for name, text in parts.items():
+        # The notebook itself has the same title.
+        shown = text.replace("# ", "# Teaching ", 1) if name.isdecimal() else text
+        found[f"teach/{name}.md"] = shown
+    return found
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:

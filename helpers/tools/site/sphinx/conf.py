@@ -22,7 +22,13 @@ nb_render_markdown_format = "myst"
 nb_merge_streams = True
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
-myst_enable_extensions = ["dollarmath", "attrs_block", "attrs_inline", "deflist"]
+myst_enable_extensions = [
+    "dollarmath",
+    "attrs_block",
+    "attrs_inline",
+    "deflist",
+    "tasklist",
+]
 myst_dmath_allow_labels = False
 myst_heading_anchors = 4
 myst_heading_slug_func = "helpers.tools.site.anchors.anchor"
