@@ -90,7 +90,7 @@ def prepare(folder: Path) -> None:
     shown = tomllib.loads((ROOT / "data" / "site.toml").read_text("utf-8"))[
         "thumbnails"
     ]
-    cards = []
+    cards, peaks = [], pages.peaks(SECONDS)
     entries = pages.entries(readme)
     for entry in entries:
         path = ROOT / entry.file
@@ -100,7 +100,9 @@ def prepare(folder: Path) -> None:
         alt = notebook_pages.thumbnail(notebook, shown[entry.number], picture)
         cards.append(pages.Card(entry, head, alt))
         here = [term for term in terms if term.notebook == entry.number]
-        page = notebook_pages.convert(notebook, entry.name, here, online)
+        page = notebook_pages.convert(
+            notebook, entry.name, here, online, peaks.get(entry.number)
+        )
         (folder / "notebooks" / path.name).write_text(nbformat.writes(page), "utf-8")
         shutil.copy(path, folder / "extra" / "notebooks")
         for file in notebook_pages.course_files(notebook):
@@ -114,7 +116,7 @@ def prepare(folder: Path) -> None:
 
     names = {entry.number: entry.name for entry in entries}
     written = {
-        "start.md": pages.start(readme),
+        "start.md": pages.start(readme, online),
         **pages.teach(readme),
         "glossary.md": pages.glossary(terms, names),
         "times.md": pages.run_times(SECONDS, names),

@@ -169,6 +169,7 @@ def run_times(table: Path, names: dict[str, str]) -> str:
 
     Columns: notebook, section, seconds, peak_gib; the section "whole" is the wall time.
     Lines that open with # say how it was measured. Without the file the page says so.
+    Sections without code to speak of are left out.
     """
     lines = ["# Measured run times", ""]
     if not table.is_file():
@@ -182,22 +183,34 @@ def run_times(table: Path, names: dict[str, str]) -> str:
     whole = [row for row in rows if row["section"] == "whole"]
     lines += ["", "| notebook | seconds | peak memory, GiB |", "|---|--:|--:|"]
     for row in whole:
-        number = row["notebook"][:2]
-        link = f"[{number}](notebooks/{names[number]}.ipynb)"
+        name = names[row["notebook"][:2]]
+        link = f"[{name.replace('_', ' ')}](notebooks/{name}.ipynb)"
         lines.append(f"| {link} | {_short(row['seconds'])} | {row['peak_gib']} |")
     total = sum(float(row["seconds"]) for row in whole)
     lines += [f"| all, one after the other | {total:,.0f} | |", ""]
     lines += ["## Section by section", ""]
     for row in whole:
         number = row["notebook"][:2]
-        parts = [
-            r for r in rows if r["notebook"][:2] == number and r["section"] != "whole"
-        ]
+        of_it = [r for r in rows if r["notebook"] == row["notebook"] and r is not row]
+        parts = [r for r in of_it if float(r["seconds"]) >= 0.05]
         title = names[number].replace("_", " ")
         lines += [f"### {title}", "", "| section | seconds |", "|---|--:|"]
         lines += [f"| {_plain(r['section'])} | {_short(r['seconds'])} |" for r in parts]
         lines.append("")
     return "\n".join(lines)
+
+
+def peaks(table: Path) -> dict[str, float]:
+    """Return the peak memory of each notebook in GiB, by number; see `run_times`."""
+    if not table.is_file():
+        return {}
+    lines = table.read_text("utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return {
+        row["notebook"][:2]: float(row["peak_gib"])
+        for row in rows
+        if row["section"] == "whole"
+    }
 
 
 def _short(seconds: str | float) -> str:
@@ -209,11 +222,28 @@ def _plain(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def start(readme: str) -> str:
-    """Return how to run the course, from README's sections."""
+_COLAB = """\
+Colab opens a notebook without the course around it. Put this into a first cell; pip
+installs only what is missing:
+
+```ipython
+!git clone --depth 1 https://github.com/{online} course
+%cd course/notebooks
+!pip install -q --upgrade-strategy only-if-needed -e ..
+!python -m helpers fetch
+```"""
+
+
+def start(readme: str, online: str = "") -> str:
+    """Return how to run the course, from README's sections.
+
+    With the GitHub name of the repository, also how to begin in Colab.
+    """
     lines = ["# Run the course", ""]
     for heading in ("Start", "Windows and conda", "Settings", "Troubleshooting"):
         lines += [f"## {heading}", "", section(readme, heading), ""]
+    if online:
+        lines += ["## In Colab", "", _COLAB.format(online=online), ""]
     lines += ["## The five source documents", ""]
     sources = re.split(r"^### The five source documents$", readme, flags=re.MULTILINE)
     return "\n".join([*lines, re.split(r"^## ", sources[1], flags=re.MULTILINE)[0]])
@@ -230,7 +260,11 @@ def teach(readme: str) -> dict[str, str]:
     guide = importlib.import_module("helpers.tools.guide")
     parts: dict[str, str] = dict(guide.pages(address="../notebooks/{file}"))
     front = parts.pop("guide")
-    others = ["```{toctree}", ":maxdepth: 1", "", *parts, "```", ""]
+    short = {
+        entry.number: f"{entry.number} · {entry.title}" for entry in entries(readme)
+    }
+    lines = [f"{short[name]} <{name}>" if name in short else name for name in parts]
+    others = ["```{toctree}", ":maxdepth: 1", "", *lines, "```", ""]
     found = {"teach/index.md": "\n".join([front, "", "## Page by page", "", *others])}
     for name, text in parts.items():
         # The notebook itself has the same title.
