@@ -8,7 +8,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | cksum | cut -d' ' -f1)
 # Site and slides are built by packages of their own, apart from the course's.
 DOCS_PY := .venv-docs/bin/python
-DOCS_STAMP := .venv-docs/.installed-$(shell (cat requirements-docs.txt; pwd) | cksum | cut -d' ' -f1)
+DOCS_STAMP := .venv-docs/.installed-$(shell (cat requirements-docs.txt 2>/dev/null; pwd) | cksum | cut -d' ' -f1)
 # A .venv whose Python is gone, after an upgrade for example, is made anew.
 ifneq ($(shell $(PY) -c 'print("runs")' 2>/dev/null),runs)
 .PHONY: $(STAMP)
@@ -16,8 +16,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run progress refresh lint fetch doctor student teacher \
-  site slides bench pins clean
+.PHONY: help lab test check run progress refresh lint fetch doctor student teacher site slides bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list

@@ -48,9 +48,8 @@ def _described(
     yield ""
     if isinstance(node, ast.ClassDef):
         for part in node.body:
-            public = isinstance(part, ast.FunctionDef) and part.name[0] != "_"
-            if public and ast.get_docstring(part):
-                yield from _described(part, name, level + 1)  # type: ignore[arg-type]
+            if isinstance(part, ast.FunctionDef) and part.name[0] != "_":
+                yield from _described(part, name, level + 1)
 
 
 def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
@@ -63,14 +62,15 @@ def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
         for mark in node.decorator_list
         if ast.unparse(mark) in ("property", "classmethod", "staticmethod")
     ]
-    line = f"def {node.name}({ast.unparse(node.args)}){returns}"
+    arguments = _arguments(node.args)
+    line = f"def {node.name}({', '.join(arguments)}){returns}"
     if len(line) > WIDTH:
-        line = f"def {node.name}(\n{_arguments(node.args)}){returns}"
+        each = "".join(f"    {argument},\n" for argument in arguments)
+        line = f"def {node.name}(\n{each}){returns}"
     return "".join(marks) + line
 
 
-def _arguments(args: ast.arguments) -> str:
-    """One argument a line, as a formatter would put them."""
+def _arguments(args: ast.arguments) -> list[str]:
     positional = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
     parts = [_argument(*pair) for pair in zip(positional, defaults, strict=True)]
@@ -82,12 +82,16 @@ def _arguments(args: ast.arguments) -> str:
         parts.append(_argument(*pair))
     if args.kwarg:
         parts.append("**" + ast.unparse(args.kwarg))
-    return "".join(f"    {part},\n" for part in parts)
+    return [part for part in parts if part != "self"]
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:
     text = ast.unparse(argument)
-    return text if default is None else f"{text} = {ast.unparse(default)}"
+    if default is None:
+        return text
+    # As a formatter would put it.
+    between = " = " if argument.annotation else "="
+    return f"{text}{between}{ast.unparse(default)}"
 
 
 def _docstring(node: ast.Module | ast.FunctionDef | ast.ClassDef, name: str) -> str:

@@ -24,7 +24,11 @@ ROOMS = ["environment", "datasets", "scenes", "tokens", "training", "features"]
 ROOMS += ["layers", "objectives", "plotting", "speech", "widgets"]
 OUTSIDE = "external-links.txt"
 # What a page depends on; `helpers` brings generator and docstrings.
-_INPUTS = ("notebooks/*.ipynb", "helpers/**/*.py", "helpers/tools/site/sphinx/**/*")
+_INPUTS: tuple[str, ...] = (
+    "notebooks/*.ipynb",
+    "helpers/**/*.py",
+    "helpers/tools/site/sphinx/**/*",
+)
 _INPUTS += ("data/*.toml", "data/*.jsonl", "data/drawings/*.svg")
 _INPUTS += ("data/runs/notebook_seconds.csv", "README.md")
 _INPUTS += ("pyproject.toml", "requirements-docs.txt")
@@ -86,7 +90,7 @@ def prepare(folder: Path) -> None:
     shown = tomllib.loads((ROOT / "data" / "site.toml").read_text("utf-8"))[
         "thumbnails"
     ]
-    cards = []
+    cards, peaks = [], pages.peaks(SECONDS)
     entries = pages.entries(readme)
     for entry in entries:
         path = ROOT / entry.file
@@ -96,7 +100,9 @@ def prepare(folder: Path) -> None:
         alt = notebook_pages.thumbnail(notebook, shown[entry.number], picture)
         cards.append(pages.Card(entry, head, alt))
         here = [term for term in terms if term.notebook == entry.number]
-        page = notebook_pages.convert(notebook, entry.name, here, online)
+        page = notebook_pages.convert(
+            notebook, entry.name, here, online, peaks.get(entry.number)
+        )
         (folder / "notebooks" / path.name).write_text(nbformat.writes(page), "utf-8")
         shutil.copy(path, folder / "extra" / "notebooks")
         for file in notebook_pages.course_files(notebook):
@@ -109,15 +115,16 @@ def prepare(folder: Path) -> None:
     shutil.copy(ROOT / "data" / "drawings" / hero.name, hero)
 
     names = {entry.number: entry.name for entry in entries}
-    guide = pages.teach(readme)
     written = {
-        "start.md": pages.start(readme),
-        **guide,
+        "start.md": pages.start(readme, online),
+        **pages.teach(readme),
         "glossary.md": pages.glossary(terms, names),
         "times.md": pages.run_times(SECONDS, names),
         "api.md": api.page(ROOT / "helpers", ROOMS),
     }
-    extra = [Path(name).stem for name in written]
+    # The guide's other pages hang on its first.
+    extra = [name.removesuffix(".md") for name in written]
+    extra = [name for name in extra if "/" not in name or name == "teach/index"]
     data = ROOT / "data"
     written["index.md"] = pages.front(
         cards, data / "site.toml", data / "needs.toml", readme, extra
@@ -167,6 +174,7 @@ def build(site: Path = SITE) -> str:
     for pattern in (".buildinfo", "objects.inv", "_static/*macros.html"):
         for path in new.glob(pattern):
             path.unlink()
+    shutil.rmtree(new / "_sources", ignore_errors=True)
     wrong, outside = links.check(new)
     if wrong:
         raise SiteError("Addresses of the site are wrong:\n" + "\n".join(wrong))

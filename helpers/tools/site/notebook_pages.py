@@ -15,6 +15,7 @@ from PIL import Image
 
 from helpers.tools.site.anchors import anchor
 
+BINDER = 2.0  # GiB of memory that mybinder.org grants
 THUMBNAIL = (480, 300)  # pixels; cards show half of it
 _ATTACHED = re.compile(r"\(attachment:(?P<name>[^)\s]+)\)")
 # A file of the course beside the notebooks.
@@ -40,7 +41,9 @@ class Term:
     @property
     def index(self) -> str:
         """The Markdown that lets search find this place by both names."""
-        return "".join(f"```{{index}} single: {n}\n```\n\n" for n in (self.en, self.zh))
+        return "".join(
+            f"```{{index}} ! single: {n}\n```\n\n" for n in (self.en, self.zh)
+        )
 
     @property
     def id(self) -> str:
@@ -111,12 +114,17 @@ def course_files(notebook: NotebookNode) -> set[str]:
 
 
 def convert(
-    notebook: NotebookNode, name: str, terms: list[Term], online: str
+    notebook: NotebookNode,
+    name: str,
+    terms: list[Term],
+    online: str = "",
+    peak: float | None = None,
 ) -> NotebookNode:
     """Return the page's notebook; its drawings lie in `../drawings`.
 
     `terms` are those of the glossary that lead here. `online` is the GitHub name of
-    the repository, "" when there is none to link to.
+    the repository, "" when there is none to link to. `peak` is the measured memory in
+    GiB: Binder is offered where it suffices.
     """
     page = nbformat.from_dict(notebook)
     page.metadata.pop("course", None)
@@ -128,7 +136,7 @@ def convert(
             cell.source = _with_index(source, terms)
         elif "solution" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
-    page.cells.insert(1, _markdown(f"{name}-run", _run_it(name, online)))
+    page.cells.insert(1, _markdown(f"{name}-run", _run_it(name, online, peak)))
     if terms:
         page.cells.append(_markdown(f"{name}-words", _words(terms)))
     return page
@@ -153,16 +161,17 @@ def _with_index(source: str, terms: list[Term]) -> str:
     return _HEADING.sub(entries, source)
 
 
-def _run_it(name: str, online: str) -> str:
+def _run_it(name: str, online: str, peak: float | None) -> str:
     file, number = f"{name}.ipynb", name[:2]
     links = [f'<a class="button" href="{file}" download>Download the notebook</a>']
     if online:
-        colab = f"https://colab.research.google.com/github/{online}/blob/HEAD"
-        binder = f"https://mybinder.org/v2/gh/{online}/HEAD?labpath=notebooks"
-        links += [
-            f'<a class="button" href="{colab}/notebooks/{file}">Open in Colab</a>',
-            f'<a class="button" href="{binder}%2F{file}">Open in Binder</a>',
-        ]
+        address = (
+            f"https://colab.research.google.com/github/{online}/blob/HEAD/notebooks"
+        )
+        links.append(f'<a class="button" href="{address}/{file}">Open in Colab</a>')
+    if online and peak is not None and peak < BINDER:
+        address = f"https://mybinder.org/v2/gh/{online}/HEAD?labpath=notebooks%2F{file}"
+        links.append(f'<a class="button" href="{address}">Open in Binder</a>')
     words = (
         "<span>Run it in the course: <code>make lab</code>, then open "
         f"<code>{html.escape(file)}</code>; or <code>make run NB={number}</code></span>"

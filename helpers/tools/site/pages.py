@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -74,14 +75,19 @@ def front(
     by_number = {card.entry.number: card for card in cards}
     first = readme.split("\n\n")[1].replace("\n", " ")
     parts = ["# Pretrained models: a course in notebooks", "", "```{raw} html"]
-    parts += ['<div class="hero"><div>', f"<p>{html.escape(first)}</p>", _BUTTONS]
-    parts += ["</div>", _HERO, "</div>", "```", "", "## Start here", ""]
+    parts += ['<div class="hero">', f"<p>{html.escape(first)}</p>", _BUTTONS, _HERO]
+    parts += ["</div>", "```", "", "## Start here", ""]
     paths = [*groups["start"], *tomllib.loads(needs.read_text("utf-8"))["path"]]
     parts += ["```{raw} html", '<div class="paths">']
     parts += [_path(path, by_number) for path in paths]
     parts += [_TEACHER, "</div>", "```", "", "## The twenty notebooks", ""]
     for group in groups["group"]:
-        parts += [f"### {group['caption']}", "", "```{raw} html", '<div class="cards">']
+        parts += [
+            f"### {group['caption']}",
+            "",
+            "```{raw} html",
+            '<div class="lessons">',
+        ]
         parts += [_card(by_number[number]) for number in group["notebooks"]]
         parts += ["</div>", "```", ""]
     for group in groups["group"]:
@@ -98,12 +104,12 @@ _BUTTONS = """\
 <p class="buttons"><a class="button first" href="notebooks/01_background.html">Read
 notebook 01</a> <a class="button" href="start.html">Run the course</a></p>"""
 _HERO = """\
-<img class="dark-light" src="_static/drawings/01_two_stages.svg" alt="Two stages. First
+<img src="_static/drawings/01_two_stages.svg" alt="Two stages. First
 somebody trains a network on much unlabelled data, once; then you take its weights and
 train a small head on your few labelled examples."/>"""
 _TEACHER = """\
 <div><b>You teach it</b><p>A USB stick for the room, one cache for all, exercises that
-check themselves.</p><p><a href="teach.html">The teacher's guide</a></p></div>"""
+check themselves.</p><p><a href="teach/index.html">The teacher's guide</a></p></div>"""
 
 
 def _path(path: dict[str, object], by_number: dict[str, Card]) -> str:
@@ -122,10 +128,11 @@ def _card(card: Card) -> str:
     entry = card.entry
     needs = "" if entry.needs == "default" else f" · needs {html.escape(entry.needs)}"
     study = card.head.time.rpartition(", ")[2].removesuffix(" to study")
+    study = study.removesuffix(" minutes")
     return (
-        f'<a class="card" href="notebooks/{entry.name}.html">'
-        f'<span class="picture"><img class="dark-light" alt="{html.escape(card.alt)}" '
-        f'src="_static/thumbnails/{entry.number}.png" loading="lazy"/></span>'
+        f'<a class="lesson" href="notebooks/{entry.name}.html">'
+        f'<span class="picture"><img alt="{html.escape(card.alt)}" '
+        f'src="_static/thumbnails/{entry.number}.png"/></span>'
         f"<b>{entry.number} · {html.escape(entry.title)}</b>"
         f"<span>{html.escape(entry.shows)}</span>"
         f"<small>runs {html.escape(entry.time)} · study {html.escape(study)} minutes"
@@ -162,31 +169,48 @@ def run_times(table: Path, names: dict[str, str]) -> str:
 
     Columns: notebook, section, seconds, peak_gib; the section "whole" is the wall time.
     Lines that open with # say how it was measured. Without the file the page says so.
+    Sections without code to speak of are left out.
     """
     lines = ["# Measured run times", ""]
     if not table.is_file():
         return "\n".join([*lines, "Nothing was measured yet for this edition.", ""])
     text = table.read_text("utf-8").splitlines()
-    lines += [line.lstrip("# ") for line in text if line.startswith("#")]
+    # A comment that opens with a small letter and a colon, or a capital, is a new line.
+    for line in (line.lstrip("# ") for line in text if line.startswith("#")):
+        new = line[:1].isupper() or re.match(r"[a-z]+: ", line)
+        lines += ["", line] if new else [line]
     rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
     whole = [row for row in rows if row["section"] == "whole"]
     lines += ["", "| notebook | seconds | peak memory, GiB |", "|---|--:|--:|"]
     for row in whole:
-        number = row["notebook"][:2]
-        link = f"[{number}](notebooks/{names[number]}.ipynb)"
+        name = names[row["notebook"][:2]]
+        link = f"[{name.replace('_', ' ')}](notebooks/{name}.ipynb)"
         lines.append(f"| {link} | {_short(row['seconds'])} | {row['peak_gib']} |")
     total = sum(float(row["seconds"]) for row in whole)
-    lines += [f"| all, one after the other | {_short(total)} | |", ""]
+    lines += [f"| all, one after the other | {total:,.0f} | |", ""]
     lines += ["## Section by section", ""]
     for row in whole:
         number = row["notebook"][:2]
-        parts = [
-            r for r in rows if r["notebook"][:2] == number and r["section"] != "whole"
-        ]
-        lines += [f"### {number}", "", "| section | seconds |", "|---|--:|"]
+        of_it = [r for r in rows if r["notebook"] == row["notebook"] and r is not row]
+        parts = [r for r in of_it if float(r["seconds"]) >= 0.05]
+        title = names[number].replace("_", " ")
+        lines += [f"### {title}", "", "| section | seconds |", "|---|--:|"]
         lines += [f"| {_plain(r['section'])} | {_short(r['seconds'])} |" for r in parts]
         lines.append("")
     return "\n".join(lines)
+
+
+def peaks(table: Path) -> dict[str, float]:
+    """Return the peak memory of each notebook in GiB, by number; see `run_times`."""
+    if not table.is_file():
+        return {}
+    lines = table.read_text("utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return {
+        row["notebook"][:2]: float(row["peak_gib"])
+        for row in rows
+        if row["section"] == "whole"
+    }
 
 
 def _short(seconds: str | float) -> str:
@@ -198,19 +222,55 @@ def _plain(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def start(readme: str) -> str:
-    """Return how to run the course, from README's sections."""
+_COLAB = """\
+Colab opens a notebook without the course around it. Put this into a first cell; pip
+installs only what is missing:
+
+```ipython
+!git clone --depth 1 https://github.com/{online} course
+%cd course/notebooks
+!pip install -q --upgrade-strategy only-if-needed -e ..
+!python -m helpers fetch
+```"""
+
+
+def start(readme: str, online: str = "") -> str:
+    """Return how to run the course, from README's sections.
+
+    With the GitHub name of the repository, also how to begin in Colab.
+    """
     lines = ["# Run the course", ""]
     for heading in ("Start", "Windows and conda", "Settings", "Troubleshooting"):
         lines += [f"## {heading}", "", section(readme, heading), ""]
+    if online:
+        lines += ["## In Colab", "", _COLAB.format(online=online), ""]
     lines += ["## The five source documents", ""]
     sources = re.split(r"^### The five source documents$", readme, flags=re.MULTILINE)
     return "\n".join([*lines, re.split(r"^## ", sources[1], flags=re.MULTILINE)[0]])
 
 
 def teach(readme: str) -> dict[str, str]:
-    """Return the teacher's pages by file name, the first of them `teach.md`."""
-    return {"teach.md": f"# Teach it\n\n{section(readme, 'For workshop teachers')}\n"}
+    """Return the teacher's pages by file name, the first of them `teach/index.md`.
+
+    They are those of `helpers.tools.guide` where there is one, else README's section.
+    """
+    if not importlib.util.find_spec("helpers.tools.guide"):
+        words = section(readme, "For workshop teachers")
+        return {"teach/index.md": f"# Teach it\n\n{words}\n"}
+    guide = importlib.import_module("helpers.tools.guide")
+    parts: dict[str, str] = dict(guide.pages(address="../notebooks/{file}"))
+    front = parts.pop("guide")
+    short = {
+        entry.number: f"{entry.number} · {entry.title}" for entry in entries(readme)
+    }
+    lines = [f"{short[name]} <{name}>" if name in short else name for name in parts]
+    others = ["```{toctree}", ":maxdepth: 1", "", *lines, "```", ""]
+    found = {"teach/index.md": "\n".join([front, "", "## Page by page", "", *others])}
+    for name, text in parts.items():
+        # The notebook itself has the same title.
+        shown = text.replace("# ", "# Teaching ", 1) if name.isdecimal() else text
+        found[f"teach/{name}.md"] = shown
+    return found
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:

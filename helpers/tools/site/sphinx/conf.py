@@ -22,7 +22,13 @@ nb_render_markdown_format = "myst"
 nb_merge_streams = True
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
-myst_enable_extensions = ["dollarmath", "attrs_block", "attrs_inline", "deflist"]
+myst_enable_extensions = [
+    "dollarmath",
+    "attrs_block",
+    "attrs_inline",
+    "deflist",
+    "tasklist",
+]
 myst_dmath_allow_labels = False
 myst_heading_anchors = 4
 myst_heading_slug_func = "helpers.tools.site.anchors.anchor"
@@ -34,6 +40,8 @@ html_theme = "sphinx_book_theme"
 html_theme_options = {
     "home_page_in_toc": False,
     "show_toc_level": 2,
+    "navbar_persistent": [],
+    "footer_content_items": ["extra-footer.html"],
     "use_download_button": False,
     "use_fullscreen_button": False,
     "use_source_button": False,
@@ -46,6 +54,8 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+# Dark or light as the reader's system says, until a button is pressed.
+html_context = {"default_mode": "auto"}
 html_sidebars = {
     "**": ["navbar-logo.html", "search-button-field.html", "sbt-sidebar-nav.html"]
 }

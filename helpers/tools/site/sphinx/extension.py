@@ -17,6 +17,8 @@ from sphinx.util.logging import getLogger
 
 from helpers.tools import mathml
 
+# Signs of a formula in a line of text that may not fit on a phone.
+WIDE = 24
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _RUN = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
 
@@ -83,7 +85,6 @@ class CourseSearch(SearchEnglish):
     """
 
     lang = "course"
-    language_name = "English and Chinese"
     js_splitter_code = """
 function splitQuery(query) {
   const pieces = query.match(/[CJK]+|[^CJK\\s]+/gu) || [];
@@ -112,9 +113,10 @@ function splitQuery(query) {
 def visit_formula(self: Any, node: formula) -> None:
     """Write the MathML; wide ones scroll inside their own box."""
     element = node["mathml"]
-    self.body.append(
-        f'<span class="formula">{element}</span>' if node["block"] else element
-    )
+    name = "formula" if node["block"] else ""
+    if not node["block"] and len(node.astext()) > WIDE:
+        name = "formula-wide"
+    self.body.append(f'<span class="{name}">{element}</span>' if name else element)
     raise nodes.SkipNode
 
 
