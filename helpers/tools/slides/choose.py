@@ -45,10 +45,12 @@ _PREDICT = re.compile(
     r"\*{1,2}Predict(?:, then run)?(?P<stop>[.:]?)"
     r"(?P<within>[^*]*)\*{1,2}(?P<late>[.:]?)"
 )
+_TOLD = re.compile(r"[.!…][*)\"”]*$")
 _HINT = re.compile(r"\*(?:Look|Read|Watch|Compare|Mind)")
 # What leads on, and what only the reader at the keyboard can do.
 _LEADS_ON = re.compile(
     r"\*\*|(?:Try|Explore|Turn|Move|Let|Now|Next|Here|So far|To compare)\b"
+    r"|(?:Two|Three|Four) (?:findings|lessons|things)\b"
 )
 
 
@@ -330,7 +332,7 @@ def _takeaway(text: str) -> str:
     """The first sentences below a block, as far as they speak of it."""
     said = []
     for sentence in sentences(text):
-        if sentence.endswith(("?", ":")) or _LEADS_ON.match(sentence):
+        if not _TOLD.search(sentence) or _LEADS_ON.match(sentence):
             break
         said.append(sentence)
     return _fitting(said, TAKEAWAY)
@@ -429,7 +431,8 @@ def cut(source: str, lines: int) -> str:
 
     The end of a cell makes its output. A line ``# …`` stands for what is missing.
     """
-    rows = source.rstrip().splitlines()
+    source = re.sub(r"\n{3,}", "\n\n", source.rstrip())
+    rows = source.splitlines()
     if len(rows) <= lines:
         return "\n".join(rows)
     try:

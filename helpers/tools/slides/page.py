@@ -31,9 +31,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Pixels of a slide of 1280 x 720 below its title, and of lines of text, code, tables.
 WIDTH, ROOM = 1168, 530
 TEXT_LINE, TABLE_LINE, TABLE_MARGIN = 35, 29, 13
-CODE_LINE, LARGE_LINE, CODE_MARGIN = 25.5, 31, 64
-# Characters: a line of text, of large code, all columns of a table, one of them.
-TEXT_WIDTH, LARGE_COLUMNS, CELL_WIDTH, NARROW = 90, 78, 104, 14
+CODE_SIZE, LARGE_CODE, CODE_LINE, CODE_MARGIN, CODE_PADDING = 20, 27, 25.5, 64, 44
+CODE_WIDTH = 0.605  # of a letter, as a share of its size
+# Characters: a line of text, all columns of a table, one of them.
+TEXT_WIDTH, CELL_WIDTH, NARROW = 90, 104, 14
 LONG_FORMULA = 40
 # A picture's letters of 14 pixels are then as large as 20.
 READABLE = 1.45
@@ -100,9 +101,9 @@ def _fits(slide: Slide, room: float) -> bool:
         return room / height >= min(READABLE, 0.95 * widest)
     if slide.kind == "code":
         assert slide.block
-        lines = len(slide.block.text.splitlines())
+        lines = len(cut(slide.block.text, CODE_LINES).splitlines())
         printed = min(OUTPUT_LINES, len(output_text(slide.block.cell).splitlines()))
-        return (min(lines, CODE_LINES) + printed) * CODE_LINE + CODE_MARGIN <= room
+        return (lines + printed) * CODE_LINE + CODE_MARGIN <= room
     if slide.kind == "table":
         head, rows = _table(slide)
         return sum(_heights(_rows([*_ROW.findall(head), *rows]))) <= room
@@ -214,15 +215,14 @@ def _code(slide: Slide, room: float) -> str:
     source = cut(slide.block.text, min(CODE_LINES, left))
     code = highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))
     lines = [*source.splitlines(), *printed]
-    large = (
-        len(lines) * LARGE_LINE + CODE_MARGIN <= room
-        and max(map(len, lines)) <= LARGE_COLUMNS
-    )
-    size = " large" if large else ""
+    widest = (WIDTH - CODE_PADDING) / (CODE_WIDTH * max(1, *map(len, lines)))
+    highest = (room - CODE_MARGIN) / (CODE_LINE / CODE_SIZE * len(lines))
+    size = max(CODE_SIZE, min(int(widest), int(highest), LARGE_CODE))
+    style = f' style="font-size:{size}px;line-height:{CODE_LINE / CODE_SIZE:g}"'
     text = escape("\n".join(printed))
     return (
-        f'<pre class="code{size}"><code>{code.rstrip()}</code></pre>'
-        f'<pre class="output{size}">{text}</pre>'
+        f'<pre class="code"{style}><code>{code.rstrip()}</code></pre>'
+        f'<pre class="output"{style}>{text}</pre>'
     )
 
 
