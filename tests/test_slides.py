@@ -193,7 +193,8 @@ def test_formulas_are_mathml_and_notes_are_there(built: Path) -> None:
     for path in built.glob("[0-9]*.html"):
         text = path.read_text("utf-8")
         slides = text.count("<section ")
-        assert len(re.findall(r'<aside class="notes">\s*\S', text)) == slides
+        notes = re.findall(r'<aside class="notes">(.*?)</aside>', text, re.DOTALL)
+        assert len(notes) == slides and all(note.strip() for note in notes)
         prose = re.sub(r"<(pre|code)\b.*?</\1>|<[^>]+>", "", text, flags=re.DOTALL)
         assert not re.search(r"\$\$|\\(?:frac|mathbf|sum)\b", prose), path.name
     assert "<math" in (built / "06_formulas_attention.html").read_text("utf-8")

@@ -40,6 +40,8 @@ LONG_FORMULA = 40
 READABLE = 1.45
 # More would show the pixels.
 LARGEST = 2.4
+# Slides whose title is no heading of the notebook.
+_OWN = ("title", "points", "exercises")
 _ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 
 
@@ -84,8 +86,13 @@ def _shown(slide: Slide, short_title: str) -> Shown:
         _body(slide, room),
         inline(takeaway),
         "\n".join(markdown(note) for note in slide.notes),
-        quote(anchor(slide.part or slide.section)),
+        "" if slide.kind in _OWN else _place(slide.part or slide.section),
     )
+
+
+def _place(heading: str) -> str:
+    """The fragment of an address that leads to a heading; its formulas do not count."""
+    return "#" + quote(anchor(re.sub(r"\$[^$]*\$", "", heading)))
 
 
 def _height(text: str) -> float:
