@@ -345,6 +345,13 @@ def test_search_leads_to_the_place_of_a_term(language: str, light: Reader) -> No
 
 
 @pytest.mark.slow
+def test_search_names_the_word_it_found(light: Reader) -> None:
+    found(light, "对抗样本")
+    first = light.page.locator("#search-results ul.search li").first
+    assert "对抗样本" in first.inner_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["训练", "词", "模型的权重", "样本 标签", "gradient"])
 def test_search_reads_running_text(query: str, light: Reader) -> None:
     assert any(source.startswith("glossary.html") for source in found(light, query))
