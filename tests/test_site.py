@@ -294,6 +294,20 @@ SEEN = """() => {
 
 
 @pytest.mark.slow
+def test_the_reader_notices_what_goes_wrong(chromium: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<img src="https://openmoji.org/a.png"><script>nothing()</script>'
+        '<article><p style="width: 2000px">wide</p></article>'
+    )
+    reader = Reader(chromium, tmp_path)
+    page = reader.open("a.html")
+    assert any("openmoji.org" in fault for fault in reader.faults)
+    assert any("nothing is not defined" in fault for fault in reader.faults)
+    assert any("wide" in element for element in page.evaluate(WIDER))
+    reader.context.close()
+
+
+@pytest.mark.slow
 def test_every_page_reads_well_without_a_network(light: Reader) -> None:
     faults, formulas = [], 0
     for path in sorted(light.site.rglob("*.html")):
