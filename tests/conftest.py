@@ -14,8 +14,8 @@ from helpers.assets import load_manifest
 from helpers.assets.paths import REPOSITORY
 
 # The longest files come first, so that two processes end at about the same time.
-LONGEST = ["go_bigger", "refresh", "assets_tfhub", "assets_text", "training_hygiene"]
-LONGEST += ["editions"]
+LONGEST = ["site", "go_bigger", "refresh", "assets_tfhub", "assets_text", "editions"]
+LONGEST += ["training_hygiene", "welcome", "slides"]
 LONGEST += ["nbval_hooks", "assets_speech", "environment", "training_processes"]
 LONGEST += ["training_resume", "assets_interrupts", "assets_download", "features"]
 LONGEST += ["code_style", "examples", "assets_real"]

@@ -49,6 +49,11 @@ def test_structures_become_elements(tex: str, expected: str) -> None:
     assert expected in element and "\n" not in element
 
 
+@pytest.mark.parametrize("tex", ["n'", r"\mathbf b'", r"\theta'_i", r"W'^\top"])
+def test_a_prime_is_not_made_small_twice(tex: str) -> None:
+    assert re.search(r'<mo lspace="0" rspace="0">′</mo></mrow>', mathml.convert(tex))
+
+
 def test_an_unknown_command_is_named() -> None:
     with pytest.raises(mathml.FormulaError, match=r"\\nosuchthing"):
         mathml.convert(r"x + \nosuchthing")

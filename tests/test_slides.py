@@ -257,6 +257,20 @@ def test_missing_reveal_js_and_unknown_notebooks_are_said(
     assert "make slides" in capsys.readouterr().err
 
 
+def test_slides_lead_to_the_site_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    (path,) = notebooks.find(["06"])
+    assert build._page(path) == "../../notebooks/06_formulas_attention.ipynb"
+    there = tmp_path / "build" / "site" / "notebooks" / "06_formulas_attention.html"
+    there.parent.mkdir(parents=True)
+    there.write_text("")
+    assert build._page(path) == "../site/notebooks/06_formulas_attention.html"
+    page = build._deck(path).html
+    assert 'href="../site/notebooks/06_formulas_attention.html#3-%C2%B7-Why-"' in page
+
+
 # --- in a browser, without a network ----------------------------------------------
 
 # What leaves its slide, covers the line at its foot, or would have to be scrolled.
@@ -314,6 +328,7 @@ def page(built: Path) -> Iterator[Any]:
         yield page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", LOOKED_AT)
 def test_every_slide_of_a_deck_shows_all_it_has(
     number: str, built: Path, page: Any
@@ -336,6 +351,7 @@ def test_every_slide_of_a_deck_shows_all_it_has(
     assert page.faults == []
 
 
+@pytest.mark.slow
 def test_a_deck_is_led_by_keys_and_has_a_speakers_window(
     built: Path, page: Any
 ) -> None:
@@ -352,6 +368,7 @@ def test_a_deck_is_led_by_keys_and_has_a_speakers_window(
     window.close()
 
 
+@pytest.mark.slow
 def test_print_gives_a_page_a_slide(built: Path, page: Any, tmp_path: Path) -> None:
     page.goto((built / "14_applications_language.html").as_uri() + "?print-pdf")
     page.wait_for_function("document.querySelectorAll('.pdf-page').length > 0")

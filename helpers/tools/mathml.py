@@ -30,6 +30,23 @@ _PIECES = re.compile(
 # Characters that Markdown would take for its own signs, inside a formula's text.
 _MARKDOWN_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "*_`[]|~\\"}
 
+# A prime as an exponent. Its sign is small and high already, and made small and high
+# twice it looks like a dot; fonts for mathematics, which know better, are rare.
+_LEAF = r"<m[ino][^>]*>[^<]*</m[ino]>"
+_PRIME = r"<mo>([′″‴⁗])</mo>"
+_UPRIGHT = r'<mo lspace="0" rspace="0">\g<2></mo>'
+_PRIMES = [
+    (rf"<msup>({_LEAF}){_PRIME}</msup>", rf"<mrow>\g<1>{_UPRIGHT}</mrow>"),
+    (
+        rf"<msup>({_LEAF})<mrow>{_PRIME}({_LEAF})</mrow></msup>",
+        rf"<msup><mrow>\g<1>{_UPRIGHT}</mrow>\g<3></msup>",
+    ),
+    (
+        rf"<msubsup>({_LEAF}{_LEAF}){_PRIME}</msubsup>",
+        rf"<mrow><msub>\g<1></msub>{_UPRIGHT}</mrow>",
+    ),
+]
+
 
 class FormulaError(ValueError):
     """A formula that cannot be converted; the message shows it and says why."""
@@ -67,6 +84,8 @@ def convert(tex: str, block: bool = False) -> str:
         element = _converter().convert_with_local_state(tex, displaystyle=block)
     except LatexError as error:
         raise FormulaError(f"formula {tex!r} does not convert: {error}") from error
+    for pattern, better in _PRIMES:
+        element = re.sub(pattern, better, element)
     # A selector of letter forms, which many fonts draw as a box.
     return element.replace("\N{VARIATION SELECTOR-1}", "").replace("\n", " ")
 

@@ -63,6 +63,11 @@ class Head:
     mirrors: str
 
 
+def chinese(text: str) -> str:
+    """Return Chinese words marked as such, for screen readers and fonts."""
+    return f'<span class="zh" lang="zh">{text}</span>'
+
+
 def head(notebook: NotebookNode, name: str) -> Head:
     """Return title, promise and the line of time and needs.
 
@@ -180,5 +185,5 @@ def _run_it(name: str, online: str, peak: float | None) -> str:
 
 
 def _words(terms: list[Term]) -> str:
-    lines = [f"- [{t.en}](../glossary.md#{t.id}) · {t.zh}" for t in terms]
+    lines = [f"- [{t.en}](../glossary.md#{t.id}) · {chinese(t.zh)}" for t in terms]
     return "\n".join(["## Words of this notebook", "", "{.words}", *lines, ""])

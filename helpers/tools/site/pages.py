@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.tools.site.anchors import anchor
-from helpers.tools.site.notebook_pages import Head, Term
+from helpers.tools.site.notebook_pages import Head, Term, chinese
 
 _ROW = re.compile(
     r"^\| \[(?P<number>\d\d) (?P<title>[^\]]+)\]\((?P<file>[^)]+)\) "
@@ -155,9 +155,9 @@ def glossary(terms: Sequence[Term], names: dict[str, str]) -> str:
         lines += [
             term.index,
             f"({term.id})=",
-            f"**{term.en}** · [{term.zh}]{{.zh}}",
+            f"**{term.en}** · {chinese(term.zh)}",
             f": {term.line}\\",
-            f"  [{term.line_zh}]{{.zh}}\\",
+            f"  {chinese(term.line_zh)}\\",
             f"  → [{term.notebook} · {shown}](<{place}>)",
             "",
         ]

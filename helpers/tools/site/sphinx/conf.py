@@ -35,6 +35,7 @@ myst_heading_slug_func = "helpers.tools.site.anchors.anchor"
 myst_links_external_new_tab = False
 
 html_search_language = "course"
+html_search_scorer = str(HERE / "scorer.js")
 
 html_theme = "sphinx_book_theme"
 html_theme_options = {

@@ -64,6 +64,21 @@ class Pictures(SphinxTransform):
                 image["alt"] = text
 
 
+class Prints(SphinxTransform):
+    """Let printed sentences wrap; what has columns keeps its lines and scrolls."""
+
+    default_priority = 215
+
+    def apply(self, **kwargs: Any) -> None:
+        """Set a class."""
+        for output in self.document.findall(nodes.container):
+            if output.get("nb_element") != "cell_code_output":
+                continue
+            for block in output.findall(nodes.literal_block):
+                if not re.search(r"\S {2,}\S", block.astext()):
+                    block["classes"].append("wraps")
+
+
 class Callouts(SphinxTransform):
     """Name a quotation that opens with a bold word by it: tip, careful, …"""
 
@@ -140,6 +155,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(Formulas)
     app.add_transform(Callouts)
     app.add_transform(Pictures)
+    app.add_transform(Prints)
     app.add_search_language(CourseSearch)
     app.connect("doctree-resolved", scrolling)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
