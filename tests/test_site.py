@@ -183,6 +183,7 @@ def test_a_second_call_builds_nothing(
     build.build(site)
     assert "up to date" in build.build(site)
     assert (tmp_path / "calls").read_text() == "x\n"
+    assert {path.name for path in site.parent.iterdir()} == {"site", "site.stamp"}
     monkeypatch.setattr(build, "fingerprint", lambda: "another")
     assert "up to date" not in build.build(site)
 

@@ -146,13 +146,11 @@ def build(site: Path = SITE) -> str:
     if front.is_file() and built == inputs:
         return f"The site is up to date: {front}"
     python = docs_python()
-    source, new = (
-        site.with_name(f"{site.name}.source"),
-        site.with_name(f"{site.name}.new"),
-    )
-    for folder in (source, new):
-        shutil.rmtree(folder, ignore_errors=True)
-    source.parent.mkdir(parents=True, exist_ok=True)
+    # myst-nb leaves a folder beside the new site; it goes with the rest.
+    work = site.with_name(f"{site.name}.work")
+    source, new = work / "source", work / "site"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     prepare(source)
     command = [str(python), "-m", "sphinx", "-q", "-W", "--keep-going", "-E"]
     command += ["-j", "2", "-d", str(source / ".doctrees"), str(source), str(new)]
@@ -185,7 +183,7 @@ def build(site: Path = SITE) -> str:
         site.rename(old)
     new.rename(site)
     stamp.write_text(inputs, "utf-8")
-    for folder in (old, source):
+    for folder in (old, work):
         shutil.rmtree(folder, ignore_errors=True)
     count = len(list(site.rglob("*.html")))
     return f"{count} pages, {len(outside)} addresses outside: open {front}"
