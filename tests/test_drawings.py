@@ -42,8 +42,9 @@ def test_drawing_of_the_course(path: Path) -> None:
     assert f"(attachment:{path.name})" in owner.read_text("utf-8"), "shown nowhere"
 
 
-def test_embedded_drawing_reaches_the_page(folder: Path) -> None:
-    shown = notebook()
+@pytest.mark.parametrize("part", ["backbone", "backbone, from [CLS] on"])
+def test_embedded_drawing_reaches_the_page(folder: Path, part: str) -> None:
+    shown = notebook(SHOWN.replace("backbone", part))
     assert list(findings(shown, folder))
     assert embed(shown, folder)
     assert not list(findings(shown, folder))
