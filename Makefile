@@ -6,6 +6,9 @@ PYTHON ?=
 PY := .venv/bin/python
 # A new name, and so a new installation, when the pins, the package or the folder change.
 STAMP := .venv/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | cksum | cut -d' ' -f1)
+# Site and slides are built by packages of their own, apart from the course's.
+DOCS_PY := .venv-docs/bin/python
+DOCS_STAMP := .venv-docs/.installed-$(shell (cat requirements-docs.txt 2>/dev/null; pwd) | cksum | cut -d' ' -f1)
 # A .venv whose Python is gone, after an upgrade for example, is made anew.
 ifneq ($(shell $(PY) -c 'print("runs")' 2>/dev/null),runs)
 .PHONY: $(STAMP)
@@ -13,7 +16,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help lab test check run refresh lint fetch doctor bench pins clean
+.PHONY: help lab test check run progress refresh lint fetch doctor student teacher site slides bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -34,6 +37,9 @@ run: $(STAMP) ## execute one notebook here and print its results (NB=09)
 	@test -n "$(NB)" || { echo "Say which notebook: make run NB=09"; exit 2; }
 	@$(PY) -m helpers run $(NB)
 
+progress: $(STAMP) ## show which exercises you solved (ARGS="--sheet FILE", "--forget")
+	@$(PY) -m helpers progress $(ARGS)
+
 refresh: $(STAMP) ## execute notebooks, save outputs and ranges (NB=09, or all)
 	@$(PY) -m helpers refresh $(NB) $(ARGS)
 
@@ -43,8 +49,20 @@ lint: $(STAMP) ## check notebooks against the house rules (NB=09, or all)
 fetch: $(STAMP) ## fetch what is missing of the models and data (ARGS="--from DIR")
 	@$(PY) -m helpers fetch $(ARGS)
 
+site: $(DOCS_STAMP) ## build the web site into build/site; it opens from disk
+	@$(PY) -m helpers site
+
+slides: $(DOCS_STAMP) ## build a deck a notebook into build/slides (NB=09, or all)
+	@$(PY) -m helpers slides $(NB)
+
 doctor: $(STAMP) ## check this machine and say how to fix faults
 	@$(PY) -m helpers doctor
+
+student: $(STAMP) ## build/student and a zip file: the course without solutions
+	@$(PY) -m helpers student
+
+teacher: $(STAMP) ## build/teacher and a zip file: solutions open, notes, a guide
+	@$(PY) -m helpers teacher
 
 bench: $(STAMP) ## measure, and print tables of paired ratios (ARGS="NAME")
 	@$(PY) -m benchmarks $(ARGS)
@@ -75,6 +93,13 @@ $(STAMP):
 	@echo "Installing the packages of requirements.txt (a few minutes the first time)"
 	@$(PY) -m pip install -r requirements.txt
 	@$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A prerequisite of what is built with Sphinx or reveal.js.
+$(DOCS_STAMP): $(STAMP)
+	@echo "Installing the packages of requirements-docs.txt in .venv-docs (a minute)"
+	@$(PY) -m venv --clear --without-pip .venv-docs
+	@$(PY) -m pip --python $(DOCS_PY) install -q -r requirements-docs.txt
 	@touch $@
 
 pins: ## rewrite requirements.txt from the ranges in pyproject.toml

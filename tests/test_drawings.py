@@ -42,8 +42,9 @@ def test_drawing_of_the_course(path: Path) -> None:
     assert f"(attachment:{path.name})" in owner.read_text("utf-8"), "shown nowhere"
 
 
-def test_embedded_drawing_reaches_the_page(folder: Path) -> None:
-    shown = notebook()
+@pytest.mark.parametrize("part", ["backbone", "backbone, from [CLS] on"])
+def test_embedded_drawing_reaches_the_page(folder: Path, part: str) -> None:
+    shown = notebook(SHOWN.replace("backbone", part))
     assert list(findings(shown, folder))
     assert embed(shown, folder)
     assert not list(findings(shown, folder))
@@ -51,6 +52,12 @@ def test_embedded_drawing_reaches_the_page(folder: Path) -> None:
     page, _ = HTMLExporter().from_notebook_node(shown)
     encoded = base64.b64encode((folder / "09_head.svg").read_bytes()).decode()
     assert f"data:image/svg+xml;base64,{encoded}" in page
+
+
+def test_a_drawing_is_shown_whose_words_hold_brackets(folder: Path) -> None:
+    shown = notebook("![a small head reads [CLS] on top](attachment:09_head.svg)")
+    assert embed(shown, folder)
+    assert not list(findings(shown, folder))
 
 
 def test_a_changed_drawing_is_found_and_renewed(folder: Path) -> None:

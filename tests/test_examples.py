@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.examples.multi_process import launch
+
 # Each starts two programs; test_training_processes trains in two processes, too.
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,12 @@ def test_two_processes_train_the_same_model_as_one() -> None:
     two = output(*LAUNCHER, *PROGRAM)
     assert one.startswith("1 process(es): loss ")
     assert two == one.replace("1 process", "2 process", 1), "and only rank 0 prints"
+    assert launch(2).strip() == two, "without a launcher process"
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="No module named .*no_such_program"):
+        launch(2, "helpers.examples.no_such_program")
 
 
 def test_sentences_of_two_languages_become_neighbours(tmp_path: Path) -> None:

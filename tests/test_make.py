@@ -26,6 +26,7 @@ case "$*" in
 esac
 exit 0
 """
+PINS = ("requirements.txt", "requirements-docs.txt")
 INSTALL = "-m pip install -r requirements.txt"
 CREATE = "-m venv --clear .venv"
 
@@ -44,7 +45,7 @@ class Course:
         self.python = folder / "python"
         self.python.write_text(FAKE)
         self.python.chmod(0o755)
-        for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        for name in ("Makefile", "pyproject.toml", *PINS):
             shutil.copy(ROOT / name, self.folder)
 
     def make(

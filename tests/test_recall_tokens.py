@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -30,3 +32,19 @@ def test_a_short_distance_is_learned_and_repeats() -> None:
 def test_a_distance_beyond_the_places_is_refused() -> None:
     with pytest.raises(ValueError, match="distance=24"):
         train("GRU", 24, lr=0.01)
+
+
+@pytest.mark.parametrize("distance", [2, 24])
+def test_training_leaves_threads_and_precision_as_they_were(distance: int) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with contextlib.suppress(ValueError):
+            run = train("convolution", distance, lr=0.01, steps=2)
+            assert next(run.model.parameters()).dtype == torch.float32
+        assert torch.get_num_threads() == 2
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(torch.float32)

@@ -37,7 +37,7 @@ def command(*words: str) -> str:
     For messages: JupyterLab's terminal opens in ``notebooks/``, and `make` activates
     nothing, so the plain form works only for some.
     """
-    if _installed():
+    if installed():
         return shell_line(sys.executable, "-m", "helpers", *words)
     return shell_line(sys.executable, str(REPOSITORY / "helpers/__main__.py"), *words)
 
@@ -59,7 +59,7 @@ def shell_line(*words: str) -> str:
     return f"& {line}" if line.startswith('"') else line
 
 
-def _installed() -> bool:
+def installed() -> bool:
     """True where ``pip install -e .`` made this folder importable from anywhere."""
     from importlib import metadata
 

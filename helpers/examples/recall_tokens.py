@@ -6,8 +6,10 @@ stacks of blocks, post-LN and pre-LN, show what a norm's place does to training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +21,13 @@ __all__ = ["NETWORKS", "SYMBOLS", "Attention", "Convolutions", "Recurrent", "Run
 __all__ += ["sequences", "train"]
 
 SYMBOLS, WIDTH = 8, 32
+
+
+@cache
+def _sines(places: int) -> torch.Tensor:
+    table = torch.empty(places, WIDTH, dtype=torch.float32)
+    modeling_distilbert.create_sinusoidal_embeddings(places, WIDTH, table)
+    return table
 
 
 class Attention(nn.Module):
@@ -41,10 +50,8 @@ class Attention(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Scores (n, places, symbols) from tokens (n, places)."""
         n = tokens.shape[1]
-        sines = torch.empty(n, WIDTH)
-        modeling_distilbert.create_sinusoidal_embeddings(n, WIDTH, sines)
         hidden = torch.ones(n, n, dtype=torch.bool).triu(1)
-        x = self.symbol(tokens) + sines
+        x = self.symbol(tokens) + _sines(n)
         for block in self.blocks:
             x = block(x, src_mask=hidden)
         return self.head(self.norm(x))
@@ -111,12 +118,26 @@ def sequences(count: int, places: int, seed: int) -> torch.Tensor:
     return torch.randint(0, SYMBOLS, (count, places), generator=draws)
 
 
+@contextmanager
+def _small() -> Iterator[None]:
+    """One thread and float32: for matrices this small, more of either only costs."""
+    threads, before = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(before)
+
+
 def _right(model: nn.Module, tokens: torch.Tensor, distance: int) -> float:
     with torch.inference_mode():
         guess = model(tokens)[:, distance:].argmax(dim=-1)
     return (guess == tokens[:, :-distance]).double().mean().item()
 
 
+@_small()
 def train(
     network: str,
     distance: int,
@@ -130,7 +151,8 @@ def train(
     """Train a network to name the token ``distance`` places back, on fresh sequences.
 
     Adam on batches of 32; the rate climbs for ``warm_up`` steps and falls to zero.
-    Wherever there is no token so far back, nothing is asked.
+    Wherever there is no token so far back, nothing is asked. It runs in float32 and
+    on one thread, whatever is set, and leaves both settings as they were.
 
     Raises:
         ValueError: ``distance`` leaves no place to ask.

@@ -281,7 +281,7 @@ def _write(target: Path, rows: list[dict[str, str]]) -> None:
     head = [
         "An L2 pull on MiniLM's sixth layer, 60 names of emoji in six categories: to",
         "the pretrained weights (start), to zero, none; and the head alone (frozen).",
-        "Settings by a climb on the mean valid_loss of all seeds; test only once, with",
+        "Settings by a climb on the mean valid_loss of all seeds; test only with",
         "the chosen ones. valid, test: accuracy; ..._loss: nats; moved: distance of",
         "the layer from the pretrained one. seconds: of the processor, for training.",
         "seeds: 0 to 4, each with its own sixty names, validation names and head.",

@@ -22,6 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from helpers.exercises import progress
+
 Grader = Callable[[Any], str | None]
 
 
@@ -81,6 +83,7 @@ def exercise_ids(notebook: str | None = None) -> list[str]:
 def check(id: str, answer: object = ...) -> None:
     """Print one line about `answer`: not attempted, correct, or which mistake it is.
 
+    Whether `id` was tried or solved is noted on this machine (`exercises.progress`).
     Raises `ValueError` naming the known ids when there is no exercise `id`.
     """
     found = _find(id)
@@ -89,12 +92,14 @@ def check(id: str, answer: object = ...) -> None:
         return
     if answer is None:
         print(f"{id} not yet: the answer is None; did a `return` or a value get lost?")
+        progress.note(id, correct=False)
         return
     message = _grade(found, answer)
     if message is None:
         print(f"{id} correct. {found.praise}".rstrip())
     else:
         print(f"{id} not yet: {' '.join(message.split())}")
+    progress.note(id, correct=message is None)
 
 
 def _find(id: str) -> _Exercise:

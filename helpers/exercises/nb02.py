@@ -73,8 +73,8 @@ def _prefix(answer: Callable[..., Any]) -> str | None:
 def _scatter(X: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
     """(between, between with equal class weights, within) of the classes."""
     between = equal = within = 0.0
-    for c in y.unique():
-        rows = X[y == c]
+    for label in y.unique():
+        rows = X[y == label]
         centre = rows.mean(dim=0)
         distance = ((centre - X.mean(dim=0)) ** 2).sum().item()
         between += len(rows) * distance
@@ -126,7 +126,8 @@ def _ratio(answer: Callable[..., Any]) -> str | None:
 
 
 def _nearest(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
-    return (normalize(A) @ normalize(B).T).argmax(dim=1)
+    cosines = normalize(A) @ normalize(B).T
+    return cosines.argmax(dim=1)
 
 
 @exercise(

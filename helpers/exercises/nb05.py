@@ -119,10 +119,10 @@ def _fold_input(answer: Callable[..., tuple[Tensor, Tensor]]) -> str | None:
         return "W is multiplied by std; (x - mean) / std divides."
     if torch.allclose(W2, W / std[:, None, None, None]):
         return "std belongs to the colours, the second axis of W: std[:, None, None]."
-    scaled = W / std[:, None, None]
-    if not torch.allclose(W2, scaled):
+    weights = W / std[:, None, None]
+    if not torch.allclose(W2, weights):
         return "W2 should be W with each colour's weights divided by its std."
-    shift = (scaled * mean[:, None, None]).sum(dim=(1, 2, 3))
+    shift = (weights * mean[:, None, None]).sum(dim=(1, 2, 3))
     known = (
         (b, "W2 is right; the bias must take over what the mean subtracted."),
         (b + shift, "W2 is right; the mean is subtracted, so the bias goes down."),

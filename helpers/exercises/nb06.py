@@ -45,7 +45,7 @@ def _visible(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> str | None:
         )
     if mask.dtype != torch.bool:
         return f"the mask has dtype {mask.dtype}: make it bool, True where visible."
-    causal = torch.ones(n, n, dtype=torch.bool).tril()
+    causal = torch.arange(n)[:, None] >= torch.arange(n)
     padding = (torch.arange(n) < lengths[:, None])[:, None, None, :]
     right = causal & padding
     if torch.equal(mask, right):
@@ -68,9 +68,10 @@ def _visible(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> str | None:
 
 
 def _turned(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    a, b = x[..., 0::2], x[..., 1::2]
+    even, odd = x[..., ::2], x[..., 1::2]
     c, s = angles.cos(), angles.sin()
-    return torch.stack([a * c - b * s, a * s + b * c], dim=-1).flatten(-2)
+    pair = [even * c - odd * s, even * s + odd * c]
+    return torch.stack(pair, dim=-1).flatten(-2)
 
 
 @exercise(

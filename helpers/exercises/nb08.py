@@ -135,8 +135,8 @@ def paired_interval(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     if not (torch.equal(a, given[0]) and torch.equal(b, given[1])):
         return "the function changes a or b: work on copies."
     low, high = (float(value) for value in result)
-    difference = 100 * (b.double() - a.double())
-    middle, error = difference.mean().item(), difference.std().item() / 20
+    gains = 100 * (b.double() - a.double())
+    middle, error = gains.mean().item(), gains.std().item() / 20
 
     def near(middle: float, half: float) -> bool:
         return max(abs(low - middle + half), abs(high - middle - half)) < 0.03 * half

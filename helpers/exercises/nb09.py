@@ -74,7 +74,7 @@ def _train_mode(answer: Callable[[nn.Module], Any]) -> str | None:
     if any(p.requires_grad for p in model.frozen.parameters()) or not all(
         p.requires_grad for p in model.learning.parameters()
     ):
-        return "requires_grad changed: the function shall only set modes."
+        return "requires_grad changed: the function should only set modes."
     return None
 
 

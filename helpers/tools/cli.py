@@ -37,6 +37,7 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
         ("refresh", "execute notebooks and save their outputs (all without a name)"),
         ("lint", "check notebooks against the house rules (all without a name)"),
         ("drawings", "put drawings, and texts for pictures, into notebooks (all)"),
+        ("slides", "build decks into build/slides (all without a name)"),
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument(
@@ -57,6 +58,24 @@ def build_parser(with_fetch: bool = True) -> argparse.ArgumentParser:
                 choices=list(VARIANTS),
                 help="play this one only (may be repeated; default: all)",
             )
+    commands.add_parser("site", help="build the web site into build/site")
+    progress = commands.add_parser("progress", help="show which exercises you solved")
+    choice = progress.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--sheet",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write a sheet for a teacher instead (Markdown; without FILE: print it)",
+    )
+    choice.add_argument(
+        "--forget", action="store_true", help="delete what this machine keeps of it"
+    )
+    for name, what in (
+        ("student", "write build/student and a zip file: the course without solutions"),
+        ("teacher", "write build/teacher and a zip file: solutions, notes, a guide"),
+    ):
+        commands.add_parser(name, help=what)
     commands.add_parser("doctor", help="check this machine and say how to fix faults")
     fetch = commands.add_parser("fetch", help="fetch models and data for offline use")
     if with_fetch:
@@ -97,6 +116,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.main(args) or 0
     if args.command == "doctor":
         return _doctor()
+    if args.command == "site":
+        from helpers.tools.site import build
+
+        return build.main()
+    if args.command == "progress":
+        from helpers.tools import progress
+
+        return progress.main(args.sheet, args.forget)
+    if args.command in ("student", "teacher"):
+        from helpers.tools import editions
+
+        return editions.main(args.command)
+    if args.command == "slides":
+        from helpers.tools.slides import build as slides
+
+        return slides.main(args.names)
     from helpers.tools import tasks
 
     if args.command == "lab":

@@ -22,7 +22,10 @@ from helpers.tools.notebooks import ROOT, NotebookError, write
 __all__ = ["DRAWINGS", "embed", "faults", "findings", "renew"]
 
 DRAWINGS = ROOT / "data" / "drawings"
-_SHOWN = re.compile(r"!\[(?P<alt>[^\]]*)\]\(attachment:(?P<name>[^)\s]+)\)")
+# The words may hold brackets of their own, such as [CLS].
+_SHOWN = re.compile(
+    r"!\[(?P<alt>(?:[^\[\]]|\[[^\[\]]*\])*)\]\(attachment:(?P<name>[^)\s]+)\)"
+)
 _SVG = "image/svg+xml"
 # What a picture would load from elsewhere, or run.
 _ACTIVE = re.compile(

@@ -43,6 +43,8 @@ __all__ = [
 KERNEL_ENVIRONMENT: Mapping[str, str] = {
     "COURSE_ONLINE": "0",
     "COURSE_INTERACTIVE": "0",
+    # These kernels solve every exercise; nobody's progress shall show it.
+    "COURSE_PROGRESS": "off",
     # Committed outputs come from a CPU: a GPU's last digits differ.
     "CUDA_VISIBLE_DEVICES": "",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",

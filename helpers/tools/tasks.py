@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from helpers.tools import drawings, notebooks, refresh
+from helpers.assets.paths import installed
+from helpers.tools import drawings, notebooks, refresh, welcome
 from helpers.tools.doctor import usable_cores
 from helpers.tools.kernels import MEMORY_NEEDED
 from helpers.tools.notebook_lint import lint
@@ -20,6 +21,7 @@ from helpers.tools.notebooks import NOTEBOOKS, ROOT, NotebookError
 from helpers.tools.variants import TESTED, VARIANTS, another, variant
 
 LAB_CONFIG = Path(__file__).parent / "jupyter"
+CONTENTS = "helpers.tools.contents.CourseContents"
 
 
 def fetch_all() -> int:
@@ -38,10 +40,11 @@ def has_display() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def lab_command(extra: Sequence[str] = ()) -> list[str]:
+def lab_command(extra: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[str]:
     """Return the command that starts JupyterLab on the course's notebooks."""
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={NOTEBOOKS}"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     command += ["--ServerApp.ip=localhost"]
+    command += [f"--ServerApp.contents_manager_class={CONTENTS}"]
     # The course runs without a network: no updates, news or extension catalogue.
     command += [
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -58,8 +61,12 @@ def lab_command(extra: Sequence[str] = ()) -> list[str]:
 def lab_environment() -> dict[str, str]:
     """Return JupyterLab's environment: the caller's, plus the course's settings."""
     paths = [str(LAB_CONFIG), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    joined = os.pathsep.join(path for path in paths if path)
-    return {**os.environ, "JUPYTER_CONFIG_PATH": joined}
+    env = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
+    if not installed():
+        # The server imports CONTENTS.
+        found = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+    return env
 
 
 def lab(extra: Sequence[str] = ()) -> int:
@@ -70,7 +77,10 @@ def lab(extra: Sequence[str] = ()) -> int:
         return status
     if not has_display():
         print("No display here: open the address below (with its token) in a browser.")
-    command, env = lab_command(extra), lab_environment()
+    # JupyterLab refuses a setting that is given twice: the caller's counts.
+    chosen = any("default_url" in argument for argument in extra)
+    first = [] if chosen else welcome.arguments()
+    command, env = lab_command([*first, *extra]), lab_environment()
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, env)
@@ -87,6 +97,13 @@ def tests(with_notebooks: bool, name: str = TESTED.name) -> int:
     every hour. As many processes run side by side as there are cores and memory, each
     with one thread.
     """
+    if not (ROOT / "tests").is_dir():
+        print(
+            "This edition of the course comes without its tests; `doctor` checks the "
+            "machine, and `run NB` executes a notebook.",
+            file=sys.stderr,
+        )
+        return 2
     status = fetch_all() if with_notebooks else 0
     if status:
         return status

@@ -1,0 +1,1 @@
+"""What Sphinx reads in its own environment; nothing here is imported by the course."""
