@@ -263,13 +263,15 @@ def teach(readme: str) -> dict[str, str]:
     short = {
         entry.number: f"{entry.number} · {entry.title}" for entry in entries(readme)
     }
-    lines = [f"{short[name]} <{name}>" if name in short else name for name in parts]
-    others = ["```{toctree}", ":maxdepth: 1", "", *lines, "```", ""]
-    found = {"teach/index.md": "\n".join([front, "", "## Page by page", "", *others])}
+    lines = [f"- [{short.get(name, name.capitalize())}]({name}.md)" for name in parts]
+    found = {
+        "teach/index.md": "\n".join([front, "", "## Page by page", "", *lines, ""])
+    }
     for name, text in parts.items():
         # The notebook itself has the same title.
         shown = text.replace("# ", "# Teaching ", 1) if name.isdecimal() else text
-        found[f"teach/{name}.md"] = shown
+        # They are left out of the contents on the left, which stay those of learners.
+        found[f"teach/{name}.md"] = f"---\norphan: true\n---\n\n{shown}"
     return found
 
 
