@@ -27,7 +27,7 @@ help: ## show this list
 lab: $(STAMP) ## install, fetch models and data, open JupyterLab (ARGS="--port=9000")
 	@$(PY) -m helpers lab $(ARGS)
 
-test: $(STAMP) ## install, fetch, check, and run all notebooks strictly (VARIANT=avx2)
+test: $(DOCS_STAMP) ## install, fetch, check, and run all notebooks strictly (VARIANT=avx2)
 	@$(PY) -m helpers test $(if $(VARIANT),--variant $(VARIANT))
 
 check: $(STAMP) ## style, types, notebook lint and unit tests, without notebooks

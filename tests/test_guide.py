@@ -7,6 +7,7 @@ import copy
 import importlib
 import io
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_links_of_the_guide_lead_somewhere() -> None:
     found = links(text)
     assert len(found) > 40
     assert [bad for each in found if (bad := broken(each, notebooks.ROOT))] == []
+
+
+def test_every_section_was_measured_under_its_present_heading() -> None:
+    for number, parts in of_course().items():
+        missing = [part.heading for part in parts if part.seconds is None]
+        assert not missing, f"python -m benchmarks.notebooks {number}: {missing}"
+        assert sections.measured()[number, sections.WHOLE] > 0
+
+
+def test_the_front_page_names_the_notebooks_of_the_workshops() -> None:
+    site = tomllib.loads((notebooks.ROOT / "data" / "site.toml").read_text("utf-8"))
+    named = {start["name"]: start["notebooks"] for start in site["start"]}
+    for workshop in guide.workshops():
+        rows = [row for day in workshop.days for row in day]
+        taught = sorted({row.notebook for row in rows if row.notebook})
+        assert named[workshop.name.partition(":")[0]] == taught
 
 
 # What is written by hand

@@ -22,6 +22,8 @@ case "$*" in
     rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
   "-m venv --clear --without-pip .venv")
     rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+  "-m venv --clear --without-pip .venv-docs") mkdir -p .venv-docs ;;
+  *"-r requirements-docs.txt") [ "$FAIL" = docs ] && exit 1 ;;
   "-m pip install -r requirements.txt") [ "$FAIL" = pip ] && exit 1 ;;
 esac
 exit 0
@@ -171,3 +173,23 @@ def test_make_hands_on_which_machine_to_play(
     course.setup()
     status, calls, _ = course.make(*arguments)
     assert status == 0 and calls[-1].split() == asked.split()
+
+
+@pytest.mark.parametrize("target", ["site", "slides", "test"])
+def test_the_packages_of_the_site_are_installed_once_for_what_needs_them(
+    course: Course, target: str
+) -> None:
+    course.setup()
+    docs = "-m pip --python .venv-docs/bin/python install -q -r requirements-docs.txt"
+    status, calls, _ = course.make(target, fail="docs")
+    assert status != 0 and not any("-m helpers" in call for call in calls)
+    status, calls, _ = course.make(target)
+    assert status == 0 and docs in calls
+    status, calls, _ = course.make(target)
+    assert status == 0 and docs not in calls
+
+
+def test_a_learner_needs_no_packages_of_the_site(course: Course) -> None:
+    course.setup()
+    _, calls, _ = course.make("lab")
+    assert not any("docs" in call for call in calls)

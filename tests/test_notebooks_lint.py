@@ -11,7 +11,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.tools import alt_texts, drawings, notebooks
+from helpers.tools import alt_texts, drawings, notebooks, sections
 from helpers.tools.notebook_lint import STYLE, lint
 from helpers.tools.ranges import print_of, write_notes
 
@@ -373,3 +373,13 @@ def test_the_readme_names_every_notebook_and_its_time(path: Path) -> None:
     title = nbformat.read(path, as_version=4).cells[0].source
     time = re.search(r"^Time: (.+?) to run", title, re.MULTILINE)
     assert time and row.split("|")[3].strip() == time[1]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_stated_time_is_the_measured_one(path: Path) -> None:
+    title = nbformat.read(path, as_version=4).cells[0].source
+    time = re.search(r"^Time: (.+?) minutes? to run", title, re.MULTILINE)
+    assert time is not None
+    stated = 0.5 if time[1] == "half a" else float(time[1])
+    measured = sections.measured()[path.name[:2], sections.WHOLE] / 60
+    assert abs(stated - measured) <= 0.4, f"{measured:.2f} minutes were measured"

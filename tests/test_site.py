@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
@@ -98,6 +101,19 @@ def test_run_times_come_from_the_table(tmp_path: Path) -> None:
     assert "One machine." in text and "| 1 · Start | 12 |" in text
     assert "| [01 background](notebooks/01_background.ipynb) | 62 | 1.25 |" in text
     assert "Read more" not in text
+
+
+def test_the_teachers_guide_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = ModuleType("helpers.tools.guide")
+    guide.__spec__ = ModuleSpec(guide.__name__, None)
+    made = {"guide": "# Guide", "workshops": "# Two days", "09": "# 09 · Extraction"}
+    monkeypatch.setattr(guide, "pages", lambda address: made.copy(), raising=False)
+    monkeypatch.setitem(sys.modules, guide.__name__, guide)
+    found = pages.teach(README)
+    assert list(found) == ["teach/index.md", "teach/workshops.md", "teach/09.md"]
+    assert "(workshops.md)" in found["teach/index.md"]
+    assert "[09 · Feature extraction](09.md)" in found["teach/index.md"]
+    assert "# Teaching 09 · Extraction" in found["teach/09.md"]
 
 
 # Addresses --------------------------------------------------------------------------

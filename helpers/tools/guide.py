@@ -21,6 +21,7 @@ from typing import Any
 from helpers.tools.notebooks import ROOT, find
 from helpers.tools.sections import (
     CODE_LINES_A_MINUTE,
+    WHOLE,
     WORDS_A_MINUTE,
     Section,
     measured,
@@ -306,7 +307,7 @@ def _front(address: str) -> str:
         title = _link(number, address, f"{number} {_title(number)}")
         before = ", ".join(each["builds_on"] for each in _edges(number)) or "–"
         lines.append(
-            f"| {title} | {before} | {_seconds(measured().get((number, 'whole')))} | "
+            f"| {title} | {before} | {_seconds(measured().get((number, WHOLE)))} | "
             f"{_about(read)} | {_about(study - read)} | {_about(study)} |"
         )
         total = [a + b for a, b in zip(total, (read, study - read, study), strict=True)]
@@ -343,7 +344,7 @@ def _page(number: str, address: str) -> str:
         f"{_link(each['builds_on'], address)} for *{each['idea']}*" for each in edges
     )
     lines += [f"**Before it.** {before or 'Nothing: it is the first.'}", ""]
-    whole = _seconds(measured().get((number, "whole")))
+    whole = _seconds(measured().get((number, WHOLE)))
     study = _about(sum(section.study for section in sections))
     lines += [f"**Time.** Run {whole}, study {study}.", ""]
     lines += ["| section | run | read | exercises |", "|---|---|---|---|"]

@@ -21,13 +21,16 @@ from helpers.tools.notebooks import NOTEBOOKS, ROOT
 from helpers.tools.ranges import RANGE_TAG
 
 __all__ = ["CODE_LINES_A_MINUTE", "WORDS_A_MINUTE", "Exercise", "Section"]
-__all__ += ["measured", "of_course", "sections", "split_at_headings", "tags"]
+__all__ += ["RECORD", "WHOLE", "heading_of", "measured", "of_course", "recorded"]
+__all__ += ["sections", "split_at_headings", "tags"]
 
 # How fast a first reader reads prose with formulas, and code that is run and looked at.
 WORDS_A_MINUTE = 200
 CODE_LINES_A_MINUTE = 20
 
 RECORD = ROOT / "data" / "runs" / "notebook_seconds.csv"
+WHOLE = "whole"
+"""The section of the row with a notebook's wall time, its kernel's start included."""
 
 _HEADING = re.compile(r"^#{1,2} +(?P<text>.+?) *$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
@@ -183,14 +186,24 @@ def _code_lines(cell: NotebookNode) -> int:
     return sum(bool(line.strip()) for line in cell.source.splitlines())
 
 
+def recorded(path: Path = RECORD) -> list[dict[str, str]]:
+    """The rows that `benchmarks.notebooks` kept; none unless it has measured.
+
+    Each has notebook ("09"), section (its heading, or `WHOLE`), seconds and, of the
+    whole, peak_gib.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text("utf-8").splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
 @cache
 def measured() -> Mapping[tuple[str, str], float]:
-    """Seconds by (notebook, heading), and by (notebook, "whole"); empty unless kept."""
-    if not RECORD.is_file():
-        return {}
-    lines = RECORD.read_text("utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return {(row["notebook"], row["section"]): float(row["seconds"]) for row in rows}
+    """Seconds by (notebook, heading), and by (notebook, `WHOLE`); empty unless kept."""
+    return {
+        (row["notebook"], row["section"]): float(row["seconds"]) for row in recorded()
+    }
 
 
 @cache

@@ -6,7 +6,6 @@ to start and what to do when stuck. It is nobody's source, and git ignores it.
 
 from __future__ import annotations
 
-import csv
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -17,11 +16,11 @@ from helpers.assets.paths import command
 from helpers.files import remove_leftovers, replacing
 from helpers.tools import progress
 from helpers.tools.notebooks import NOTEBOOKS, ROOT
+from helpers.tools.sections import RECORD, WHOLE, recorded
 
 __all__ = ["NAME", "arguments", "minutes", "page"]
 
 NAME = "welcome.md"
-SECONDS = ROOT / "data" / "runs" / "notebook_seconds.csv"
 _STUCK = """\
 ## When you are stuck
 
@@ -106,7 +105,7 @@ def _table(root: Path, rows: list[progress.NotebookProgress]) -> Iterator[str]:
     readme = root / "README.md"
     told = entries(readme.read_text("utf-8")) if readme.is_file() else []
     about = {entry.number: entry for entry in told}
-    measured = minutes(root / SECONDS.relative_to(ROOT))
+    measured = minutes(root / RECORD.relative_to(ROOT))
     solved = sum(each.solved for each in rows)
     yield "| notebook | what it shows | time to run | needs | exercises |"
     yield "|---|---|---|---|---|"
@@ -127,16 +126,12 @@ def _table(root: Path, rows: list[progress.NotebookProgress]) -> Iterator[str]:
     )
 
 
-def minutes(path: Path = SECONDS) -> dict[str, str]:
+def minutes(path: Path = RECORD) -> dict[str, str]:
     """Return each notebook's measured time ("1.5 min") by number; {} without a file."""
-    if not path.is_file():
-        return {}
-    lines = path.read_text("utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return {
         row["notebook"]: f"{max(1, round(float(row['seconds']) / 30)) / 2:g} min"
-        for row in rows
-        if row["section"] == "whole"
+        for row in recorded(path)
+        if row["section"] == WHOLE
     }
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import nbformat
 
 from helpers.tools.notebooks import ROOT
+from helpers.tools.sections import RECORD
 from helpers.tools.site import api, links, notebook_pages, pages
 
 SITE = ROOT / "build" / "site"
 THEME = Path(__file__).parent / "sphinx"
-SECONDS = ROOT / "data" / "runs" / "notebook_seconds.csv"
 # The learner's rooms of helpers/README.md.
 ROOMS = ["environment", "datasets", "scenes", "tokens", "training", "features"]
 ROOMS += ["layers", "objectives", "plotting", "speech", "widgets"]
@@ -90,7 +90,7 @@ def prepare(folder: Path) -> None:
     shown = tomllib.loads((ROOT / "data" / "site.toml").read_text("utf-8"))[
         "thumbnails"
     ]
-    cards, peaks = [], pages.peaks(SECONDS)
+    cards, peaks = [], pages.peaks(RECORD)
     entries = pages.entries(readme)
     for entry in entries:
         path = ROOT / entry.file
@@ -119,7 +119,7 @@ def prepare(folder: Path) -> None:
         "start.md": pages.start(readme, online),
         **pages.teach(readme),
         "glossary.md": pages.glossary(terms, names),
-        "times.md": pages.run_times(SECONDS, names),
+        "times.md": pages.run_times(RECORD, names),
         "api.md": api.page(ROOT / "helpers", ROOMS),
     }
     # The guide's other pages hang on its first.

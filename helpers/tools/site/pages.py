@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.tools import guide
+from helpers.tools.sections import WHOLE, recorded
 from helpers.tools.site.anchors import anchor
 from helpers.tools.site.notebook_pages import Head, Term, chinese
 
@@ -105,8 +105,8 @@ _BUTTONS = """\
 notebook 01</a> <a class="button" href="start.html">Run the course</a></p>"""
 _HERO = """\
 <img src="_static/drawings/01_two_stages.svg" alt="Two stages. First
-somebody trains a network on much unlabelled data, once; then you take its weights and
-train a small head on your few labelled examples."/>"""
+somebody trains a network on a million photos, once; then you take its weights and
+train a small head on a few labelled drawings."/>"""
 _TEACHER = """\
 <div><b>You teach it</b><p>A USB stick for the room, one cache for all, exercises that
 check themselves.</p><p><a href="teach/index.html">The teacher's guide</a></p></div>"""
@@ -179,8 +179,8 @@ def run_times(table: Path, names: dict[str, str]) -> str:
     for line in (line.lstrip("# ") for line in text if line.startswith("#")):
         new = line[:1].isupper() or re.match(r"[a-z]+: ", line)
         lines += ["", line] if new else [line]
-    rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
-    whole = [row for row in rows if row["section"] == "whole"]
+    rows = recorded(table)
+    whole = [row for row in rows if row["section"] == WHOLE]
     lines += ["", "| notebook | seconds | peak memory, GiB |", "|---|--:|--:|"]
     for row in whole:
         name = names[row["notebook"][:2]]
@@ -202,14 +202,10 @@ def run_times(table: Path, names: dict[str, str]) -> str:
 
 def peaks(table: Path) -> dict[str, float]:
     """Return the peak memory of each notebook in GiB, by number; see `run_times`."""
-    if not table.is_file():
-        return {}
-    lines = table.read_text("utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return {
         row["notebook"][:2]: float(row["peak_gib"])
-        for row in rows
-        if row["section"] == "whole"
+        for row in recorded(table)
+        if row["section"] == WHOLE
     }
 
 
@@ -250,26 +246,21 @@ def start(readme: str, online: str = "") -> str:
 
 
 def teach(readme: str) -> dict[str, str]:
-    """Return the teacher's pages by file name, the first of them `teach/index.md`.
-
-    They are those of `helpers.tools.guide` where there is one, else README's section.
-    """
-    if not importlib.util.find_spec("helpers.tools.guide"):
-        words = section(readme, "For workshop teachers")
-        return {"teach/index.md": f"# Teach it\n\n{words}\n"}
-    guide = importlib.import_module("helpers.tools.guide")
-    parts: dict[str, str] = dict(guide.pages(address="../notebooks/{file}"))
+    """Return the guide's pages by file name, the first of them `teach/index.md`."""
+    parts = guide.pages(address="../notebooks/{file}")
     front = parts.pop("guide")
     short = {
         entry.number: f"{entry.number} · {entry.title}" for entry in entries(readme)
     }
-    lines = [f"{short[name]} <{name}>" if name in short else name for name in parts]
-    others = ["```{toctree}", ":maxdepth: 1", "", *lines, "```", ""]
-    found = {"teach/index.md": "\n".join([front, "", "## Page by page", "", *others])}
+    lines = [f"- [{short.get(name, name.capitalize())}]({name}.md)" for name in parts]
+    found = {
+        "teach/index.md": "\n".join([front, "", "## Page by page", "", *lines, ""])
+    }
     for name, text in parts.items():
         # The notebook itself has the same title.
         shown = text.replace("# ", "# Teaching ", 1) if name.isdecimal() else text
-        found[f"teach/{name}.md"] = shown
+        # They are left out of the contents on the left, which stay those of learners.
+        found[f"teach/{name}.md"] = f"---\norphan: true\n---\n\n{shown}"
     return found
 
 
