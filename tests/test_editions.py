@@ -146,7 +146,8 @@ def test_the_students_folder_has_no_tests_and_no_guide(
     folder = built["student"].folder
     top = {path.name for path in folder.iterdir()}
     assert {"notebooks", "helpers", "data", "Makefile", "README.md"} <= top
-    assert not {"tests", "benchmarks", ".ci", "GUIDE.md"} & top
+    assert not {"tests", ".ci", "GUIDE.md"} & top
+    assert [path.name for path in (folder / "benchmarks").iterdir()] == ["README.md"]
     assert not (folder / "data" / "guide.toml").exists()
     assert not (folder / "data" / "cache").exists()
 
@@ -318,6 +319,20 @@ def test_the_readme_speaks_of_what_is_there(
     for target in links(readme):
         if not target.startswith("http"):
             assert (folder / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("edition", editions.EDITIONS)
+def test_files_that_its_cells_read_are_there(
+    built: dict[str, editions.Built], edition: str
+) -> None:
+    found = 0
+    for path in (built[edition].folder / "notebooks").glob("*.ipynb"):
+        for source in code(read(path)):
+            for name in re.findall(r"""["']\.\./([\w./-]+)["']""", source):
+                found += 1
+                where = built[edition].folder / name
+                assert where.exists(), f"{path.name} reads ../{name}"
+    assert found >= 2
 
 
 @pytest.mark.parametrize("edition", editions.EDITIONS)

@@ -38,7 +38,8 @@ BUILD = ROOT / "build"
 # What an edition is made of; of each, the files that git tracks.
 _PARTS = ["LICENSE", "LICENSE-PROSE.md", "Makefile", "README.md", "environment.yml"]
 _PARTS += ["pyproject.toml", "requirements.txt", ".gitignore", "data", "helpers"]
-_PARTS += ["notebooks"]
+# Notebook 08 shows a table of benchmarks/README.md.
+_PARTS += ["notebooks", "benchmarks/README.md"]
 # The guide's own words would tell a student what to skip and what trips others.
 _LEFT_OUT = {"student": ("data/guide.toml",), "teacher": ()}
 # Targets of `make` that an edition keeps; the others need tests or the full course.

@@ -158,7 +158,8 @@ def unlinked(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """Split a paragraph of Markdown; emphasis and formulas stay whole."""
     text = " ".join(text.split())
-    found, start = [], 0
+    start = 0
+    found: list[str] = []
     for end in _END.finditer(text):
         piece = text[start : end.start()] + end[0].rstrip()
         if _NO_END.search(text[: end.start()]) or not _balanced(piece):
