@@ -383,3 +383,7 @@ def test_the_stated_time_is_the_measured_one(path: Path) -> None:
     stated = 0.5 if time[1] == "half a" else float(time[1])
     measured = sections.measured()[path.name[:2], sections.WHOLE] / 60
     assert abs(stated - measured) <= 0.4, f"{measured:.2f} minutes were measured"
+    study = re.search(r" to run, (\d+)(?: minutes)? to study", title)
+    assert study is not None
+    counted = sum(part.study for part in sections.of_course()[path.name[:2]])
+    assert abs(int(study[1]) - counted) <= 8, f"{counted:.0f} minutes were counted"
