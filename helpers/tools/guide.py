@@ -48,7 +48,7 @@ _INTRODUCTION = f"""\
 How long each notebook takes, what to skip when time is short, what learners ask, and
 which mistakes the exercises know. All minutes come from one table:
 
-- *run*: measured, the median of several runs on two slow cores
+- *run*: measured on two slow cores
   (`data/runs/notebook_seconds.csv`); – where nobody has measured yet;
 - *read*: words / {WORDS_A_MINUTE} + code lines / {CODE_LINES_A_MINUTE};
 - *exercises*: the minutes that they state. *Study* is read + exercises.
