@@ -7,12 +7,10 @@ the machine that COURSE_VARIANT names, and start only where memory is free.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -32,7 +30,8 @@ from helpers.tools.kernels import (
 )
 from helpers.tools.notebooks import heading_above
 from helpers.tools.outputs import differences, fields
-from helpers.tools.ranges import KEY, moved_of
+from helpers.tools.ranges import moved_of
+from helpers.tools.sections import WHOLE, measured
 
 VARIANT = variants.variant(os.environ.get("COURSE_VARIANT", variants.TESTED.name))
 
@@ -135,15 +134,11 @@ IPyNbCell.compare_outputs = compare_outputs
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Notebooks first, the longest first of all: no core waits at the end."""
-    seconds: dict[Path, float] = {}
 
     def cost(item: pytest.Item) -> float:
         if not isinstance(item, IPyNbCell):
             return 0
-        if item.path not in seconds:
-            notebook = json.loads(item.path.read_text("utf-8"))
-            seconds[item.path] = notebook["metadata"].get(KEY, {}).get("seconds", 1)
-        return -seconds[item.path]
+        return -measured().get((item.path.name[:2], WHOLE), 1.0)
 
     items.sort(key=cost)
 
