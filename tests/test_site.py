@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 from helpers.tools import guide, mathml
 from helpers.tools.notebooks import NOTEBOOKS, ROOT
 from helpers.tools.site import api, build, links, notebook_pages, pages
+from tests.browser import browser
 
-BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 WIDTHS = (1400, 820, 390)  # pixels: desktop, tablet, phone
 # With many formulas, with many pictures, with tables.
 THREE = [
@@ -223,15 +222,8 @@ def site() -> Path:
 @pytest.fixture(scope="module")
 def chromium(site: Path) -> Iterator[Any]:
     """A browser of this machine."""
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("No Chromium is installed here, so no browser reads the site.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
+    with browser() as started:
+        yield started
 
 
 class Reader:

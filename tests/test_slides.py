@@ -200,13 +200,17 @@ def test_formulas_are_mathml_and_notes_are_there(built: Path) -> None:
     assert "<math" in (built / "06_formulas_attention.html").read_text("utf-8")
 
 
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two notebooks that may be changed, instead of the course's twenty."""
+    found = [Path(shutil.copy(path, tmp_path)) for path in PATHS[:2]]
+    monkeypatch.setattr(notebooks, "find", lambda names=(): found)
+    return found
+
+
 def test_a_second_call_builds_nothing_and_a_changed_notebook_one(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Path, copies: list[Path], tmp_path: Path
 ) -> None:
-    for path in PATHS[:2]:
-        shutil.copy(path, tmp_path)
-    copies = sorted(tmp_path.glob("*.ipynb"))
-    monkeypatch.setattr(notebooks, "find", lambda names=(): copies)
     folder = tmp_path / "out"
     said: list[str] = []
     assert build.build(copies, folder, said.append) == 2
@@ -226,12 +230,8 @@ def test_a_second_call_builds_nothing_and_a_changed_notebook_one(
 
 
 def test_an_error_names_the_notebook_and_leaves_the_old_decks(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Path, copies: list[Path], tmp_path: Path
 ) -> None:
-    for path in PATHS[:2]:
-        shutil.copy(path, tmp_path)
-    copies = sorted(tmp_path.glob("*.ipynb"))
-    monkeypatch.setattr(notebooks, "find", lambda names=(): copies)
     folder = tmp_path / "out"
     build.build(copies, folder, lambda text: None)
     old = {path.name: path.read_bytes() for path in folder.glob("*.html")}

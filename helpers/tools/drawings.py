@@ -19,11 +19,11 @@ from nbformat import NotebookNode
 from helpers.tools import alt_texts
 from helpers.tools.notebooks import ROOT, NotebookError, write
 
-__all__ = ["DRAWINGS", "embed", "faults", "findings", "renew"]
+__all__ = ["DRAWINGS", "SHOWN", "embed", "faults", "findings", "renew"]
 
 DRAWINGS = ROOT / "data" / "drawings"
-# The words may hold brackets of their own, such as [CLS].
-_SHOWN = re.compile(
+# A drawing in Markdown. Its words may hold brackets of their own, such as [CLS].
+SHOWN = re.compile(
     r"!\[(?P<alt>(?:[^\[\]]|\[[^\[\]]*\])*)\]\(attachment:(?P<name>[^)\s]+)\)"
 )
 _SVG = "image/svg+xml"
@@ -44,7 +44,7 @@ def embed(notebook: NotebookNode, folder: Path = DRAWINGS) -> bool:
         if cell.cell_type != "markdown":
             continue
         wanted = {}
-        for shown in _SHOWN.finditer(cell.source):
+        for shown in SHOWN.finditer(cell.source):
             path = folder / shown["name"]
             if not path.is_file():
                 there = ", ".join(sorted(p.name for p in folder.glob("*.svg")))
@@ -76,7 +76,7 @@ def findings(notebook: NotebookNode, folder: Path = DRAWINGS) -> Iterator[str]:
         if cell.cell_type != "markdown":
             continue
         attached = dict(cell.get("attachments", {}))
-        for shown in _SHOWN.finditer(cell.source):
+        for shown in SHOWN.finditer(cell.source):
             name, copy = shown["name"], attached.pop(shown["name"], {})
             path = folder / name
             if not path.is_file():

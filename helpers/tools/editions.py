@@ -157,7 +157,7 @@ def _pair(notebook: NotebookNode, name: str) -> None:
     """Raise `EditionError` unless each exercise is followed by its own solution."""
     open_id = None
     for place, cell in enumerate(notebook.cells, start=1):
-        kinds = {"exercise", "solution"} & set(tags(cell))
+        kinds = {"exercise", "solution"} & tags(cell)
         if not kinds:
             # A check may stand in a cell of its own below the stub.
             continue

@@ -90,9 +90,9 @@ class Section:
         return found[1] if found and self.level == 2 else ""
 
 
-def tags(cell: NotebookNode) -> list[str]:
+def tags(cell: NotebookNode) -> set[str]:
     """The tags of a cell."""
-    return list(cell.metadata.get("tags", []))
+    return set(cell.metadata.get("tags", []))
 
 
 def split_at_headings(notebook: NotebookNode) -> NotebookNode:

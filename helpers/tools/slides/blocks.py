@@ -9,15 +9,14 @@ from enum import Enum
 
 from nbformat import NotebookNode
 
+from helpers.tools.drawings import SHOWN
 from helpers.tools.ranges import RANGE_TAG
+from helpers.tools.sections import tags
 
-__all__ = ["Block", "Kind", "blocks", "sentences", "tags", "unlinked"]
+__all__ = ["Block", "Kind", "blocks", "sentences", "unlinked"]
 
 _FENCE = re.compile(r"^(```|~~~)")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*$")
-_DRAWING = re.compile(
-    r"!\[(?P<alt>(?:[^\[\]]|\[[^\[\]]*\])*)\]\(attachment:(?P<name>[^)\s]+)\)"
-)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:[^()\s]|\([^)]*\))+\)")
 _BARE = re.compile(r"<(https?://[^>]+)>")
 _EXERCISE = re.compile(r"^\*\*(?P<id>\d\d\.\d) · (?P<title>.+?)\*\* · (?P<rest>[^.]+)")
@@ -55,20 +54,15 @@ class Block:
     @property
     def alt(self) -> str:
         """What a drawing shows, in words."""
-        found = _DRAWING.search(self.text)
+        found = SHOWN.search(self.text)
         return found["alt"] if found else ""
 
     @property
     def drawing(self) -> str:
         """A drawing as base64 of its SVG file."""
-        found = _DRAWING.search(self.text)
+        found = SHOWN.search(self.text)
         assert found, self.text
         return str(self.cell.attachments[found["name"]]["image/svg+xml"])
-
-
-def tags(cell: NotebookNode) -> set[str]:
-    """Return the tags of a cell."""
-    return set(cell.metadata.get("tags", []))
 
 
 def blocks(notebook: NotebookNode) -> list[Block]:
@@ -131,7 +125,7 @@ def _paragraphs(source: str) -> Iterator[str]:
 
 
 def _kind(text: str) -> Kind:
-    if _DRAWING.search(text):
+    if SHOWN.search(text):
         return Kind.DRAWING
     if "$$" in text:
         return Kind.FORMULA

@@ -19,13 +19,13 @@ from itertools import pairwise
 
 from nbformat import NotebookNode
 
+from helpers.tools.sections import tags
 from helpers.tools.slides.blocks import (
     Block,
     Kind,
     blocks,
     exercise_title,
     sentences,
-    tags,
     unlinked,
 )
 
